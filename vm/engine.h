@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What runs the vCPUs. An engine knows the machine's spaces and the vCPU's
+ * interrupt controller by their interfaces only; it never knows a device.
+ */
+#pragma once
+
+#include <stdio.h>
+
+#include "lib/types.h"
+
+struct vm;
+struct vcpu;
+
+enum vcpu_exit {
+	VCPU_EXIT_HLT, /* the vCPU halted; run again when an event is pending */
+	VCPU_EXIT_KICKED, /* vcpu->events has something that is not the engine's */
+	VCPU_EXIT_TRIPLE_FAULT,
+	VCPU_EXIT_ERROR, /* our own fault; recorded with a state dump */
+};
+
+struct engine_ops {
+	const char *name;
+	/* May this host run the engine? 0, or -errno with one line in why. */
+	int (*probe)(char *why, size_t len);
+	/* All return 0 or -errno; _fini accepts a half-made object. */
+	int (*vm_init)(struct vm *vm);
+	void (*vm_fini)(struct vm *vm);
+	int (*vcpu_init)(struct vcpu *vcpu);
+	void (*vcpu_fini)(struct vcpu *vcpu);
+	/* On the vCPU's thread: run the guest until something is for the VMM. */
+	enum vcpu_exit (*run)(struct vcpu *vcpu);
+	/* From any thread, after vcpu->events was set: make run notice soon. */
+	void (*kick)(struct vcpu *vcpu);
+	/* vcpu->regs from and to the engine; on the vCPU's thread, outside run. */
+	void (*regs_get)(struct vcpu *vcpu);
+	void (*regs_put)(struct vcpu *vcpu);
+	/* Counters for people; from any thread, so figures may be a little old. */
+	void (*stats)(struct vm *vm, FILE *out);
+};
+
+extern const struct engine_ops translate_engine;
