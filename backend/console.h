@@ -16,7 +16,9 @@ struct console_ops {
 	void (*write)(struct console *console, const u8 *data, size_t len);
 	/* The device has room (true) or none (false): start or stop calling input. */
 	void (*input_enable)(struct console *console, bool on);
-	void (*close)(struct console *console);
+	/* With the VM stopped for good: what was written is out, the terminal is the user's again. */
+	void (*finish)(struct console *console);
+	void (*close)(struct console *console); /* after the device has been freed */
 };
 
 struct console {

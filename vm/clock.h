@@ -27,6 +27,11 @@ struct clock {
 	void (*rearm)(struct clock *clock); /* the earliest deadline has changed; may be NULL */
 	u64 base; /* for `now`: the host's time when the clock was made */
 	struct timer *timers;
+	/*
+	 * A halted vCPU wakes at this time and runs the clock, so that nobody
+	 * else need care for later deadlines; CLOCK_NEVER when none halts.
+	 */
+	u64 covered;
 };
 
 /* The host's monotonic clock; `rearm` may be set afterwards. */
@@ -44,5 +49,9 @@ void timer_cancel(struct clock *clock, struct timer *timer);
 
 /* The earliest deadline, or CLOCK_NEVER. */
 u64 clock_next(const struct clock *clock);
+/* The earliest deadline that no halted vCPU takes care of, or CLOCK_NEVER. */
+u64 clock_uncovered(const struct clock *clock);
+/* Sets `covered`, and has the deadlines that this uncovers taken care of. */
+void clock_cover(struct clock *clock, u64 until);
 /* Fires everything that is due. */
 void clock_run(struct clock *clock);

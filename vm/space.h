@@ -20,6 +20,7 @@ enum {
 	DIRECT_WRITE = 2,
 };
 
+/* Whatever the guest does, ops see naturally aligned accesses of a size that they take. */
 struct region_ops {
 	u64 (*read)(struct device *dev, u64 offset, unsigned size);
 	void (*write)(struct device *dev, u64 offset, unsigned size, u64 value);

@@ -26,7 +26,8 @@ struct vcpu {
 	bool started; /* the thread exists */
 	struct x86_state regs;
 	_Atomic u32 events; /* VCPU_*; set by vcpu_kick, cleared by the vCPU */
-	_Atomic u32 sleeping; /* futex: 1 while the vCPU halts */
+	_Atomic u32 sleeping; /* futex: 1 while the thread sleeps */
+	_Atomic bool halting; /* the guest has halted; the thread sleeps, or runs timers in between */
 	void *lapic; /* owned by the interrupt controller */
 	void *engine; /* owned by the engine */
 	u64 halts; /* counter: HLT exits */

@@ -40,6 +40,8 @@ struct vm {
 	struct device *devices; /* newest first */
 	struct vcpu *vcpu; /* array of nvcpus */
 	unsigned nvcpus;
+	u64 tsc_khz; /* the host's and the guest's TSC; set before vm_start */
+	bool engine_ready; /* the engine's objects exist: from the first vm_start to a reset */
 	_Atomic int stop; /* enum vm_stop; the first request wins */
 	int stop_code;
 	void (*stopped)(struct vm *vm); /* told once, from the thread that asked; may be NULL */
@@ -51,11 +53,25 @@ void vm_fini(struct vm *vm); /* frees devices too; accepts a half-made VM */
 
 /* Makes the device part of the VM: gives it the machine lock and its reset. */
 void vm_add_device(struct vm *vm, struct device *dev);
-/* Starts the vCPU threads; regs of vCPU 0 must have been set. 0 or -errno. */
+/*
+ * Makes the engine's objects, then starts the vCPU threads; memory and the
+ * regs of vCPU 0 must have been set. 0 or -errno.
+ */
 int vm_start(struct vm *vm);
 /* From any thread (also a vCPU's): end this run for the given reason. */
 void vm_request_stop(struct vm *vm, enum vm_stop reason, int code);
 /* Waits until every vCPU thread has ended. */
 void vm_join(struct vm *vm);
-/* With the vCPUs ended: every device to its power-on state, ready for vm_start. */
+/*
+ * With the vCPUs ended: every device to its power-on state, ready for new
+ * memory contents and vm_start. The engine starts afresh too, since what it
+ * derived from memory is stale.
+ */
 void vm_reset(struct vm *vm);
+/* Every vCPU halts and waits for an event. From any thread; true only for now. */
+bool vm_idle(const struct vm *vm);
+/*
+ * Takes the machine lock unless somebody holds it for longer than 20 ms (a
+ * vCPU thread that waits for a slow console): then the loop has other things to do.
+ */
+bool vm_trylock(struct vm *vm);

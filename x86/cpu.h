@@ -26,8 +26,8 @@ struct x86_fault {
 
 enum x86_flush {
 	FLUSH_PAGE, /* one page, of the current address space and global (INVLPG) */
-	FLUSH_NONGLOBAL, /* CR3 write without PCID preservation; all but global pages */
-	FLUSH_ALL, /* global pages too */
+	FLUSH_NONGLOBAL, /* CR3 write without PCID preservation; all but global pages of the current PCID */
+	FLUSH_ALL, /* global pages, and those of other PCIDs, too */
 	FLUSH_SWITCH, /* CR3 changed with bit 63 set: nothing need be flushed, another address space is current */
 };
 
@@ -45,7 +45,10 @@ struct x86_env {
 	u64 *(*entry)(struct x86_cpu *cpu, gpa_t gpa);
 	/* The guest has said that translations may be stale. */
 	void (*flush)(struct x86_cpu *cpu, enum x86_flush kind, gva_t gva);
-	/* CR0, CR4, EFER, CPL, EFLAGS.AC or .TF or CS may have changed: cached modes are stale. */
+	/*
+	 * CR0, CR4, EFER, XCR0, DR7, CPL, EFLAGS.AC or .TF, or CS, or outside of
+	 * 64-bit code SS, DS or ES may have changed: cached modes are stale.
+	 */
 	void (*mode_changed)(struct x86_cpu *cpu);
 	/* MSRs of the local APIC (0x1b, 0x6e0, 0x800..0x8ff). */
 	int (*rdmsr)(struct x86_cpu *cpu, u32 index, u64 *value);
@@ -64,7 +67,9 @@ struct x86_cpu {
 	const struct x86_cpuid_table *cpuid; /* what the guest's CPUID says */
 	u64 tsc_khz;
 	u64 pvclock_msr; /* MSR_KVM_SYSTEM_TIME_NEW as written */
+	u32 pvclock_version;
 	u64 wallclock_sec_base; /* host realtime at guest TSC zero, in ns */
+	u32 apic_id; /* as CPUID tells it */
 };
 
 static inline bool x86_long_mode(const struct x86_cpu *cpu)
@@ -77,10 +82,31 @@ static inline bool x86_code64(const struct x86_cpu *cpu)
 	return x86_long_mode(cpu) && cpu->s.seg[SEG_CS].attr & SEG_L;
 }
 
-/* ---- faults: each records and returns -1 ---- */
-int x86_fault(struct x86_cpu *cpu, u8 vector); /* no error code */
-int x86_fault_code(struct x86_cpu *cpu, u8 vector, u32 error);
-int x86_fault_page(struct x86_cpu *cpu, gva_t gva, u32 error);
+/* ---- faults: each records and returns -1 (inline, so that compilers see that) ---- */
+static inline int x86_fault_record(struct x86_cpu *cpu, u8 vector, bool has_error, u32 error, u64 address)
+{
+	cpu->fault.vector = vector;
+	cpu->fault.has_error = has_error;
+	cpu->fault.error = error;
+	cpu->fault.address = address;
+	return -1;
+}
+
+/* A fault without an error code. */
+static inline int x86_fault(struct x86_cpu *cpu, u8 vector)
+{
+	return x86_fault_record(cpu, vector, false, 0, 0);
+}
+
+static inline int x86_fault_code(struct x86_cpu *cpu, u8 vector, u32 error)
+{
+	return x86_fault_record(cpu, vector, true, error, 0);
+}
+
+static inline int x86_fault_page(struct x86_cpu *cpu, gva_t gva, u32 error)
+{
+	return x86_fault_record(cpu, VEC_PF, true, error, gva);
+}
 
 /* ---- paging (walk.c; SDM vol. 3 chapter 4) ---- */
 enum { ACCESS_READ = 0, ACCESS_WRITE = 1, ACCESS_EXEC = 2 };
@@ -104,15 +130,22 @@ int x86_walk(struct x86_cpu *cpu, gva_t gva, unsigned access, bool user, bool sm
 /* ---- exceptions and control transfers (event.c, transfer.c) ---- */
 enum x86_event_kind { EVENT_HW, EVENT_EXCEPTION, EVENT_SOFT_INT };
 /*
- * Delivers through the IDT at cpu->s.rip (for EVENT_SOFT_INT and #BP/#OF by
- * instruction: rip is already the next instruction). Handles double and triple
- * faults. Returns 0, or -1 for a triple fault. For #PF sets CR2; for #DB sets DR6.
+ * Delivers through the IDT at cpu->s.rip (for EVENT_SOFT_INT: rip is already
+ * the next instruction). Handles double and triple faults. Returns 0, or -1 for
+ * a triple fault. For #PF sets CR2; for #DB sets DR6. EVENT_HW with VEC_NMI
+ * blocks NMIs until IRET. Long mode only: in any other mode it is -1.
+ * When a function below fails, x86_deliver(cpu, EVENT_EXCEPTION, &cpu->fault)
+ * with rip at the instruction is what follows. INT3 and INTO are x86_int.
  */
 int x86_deliver(struct x86_cpu *cpu, enum x86_event_kind kind, const struct x86_fault *event);
-/* INT n with the IDT's DPL check; rip is the next instruction when it succeeds. */
+/* INT n, INT3, INTO: with the IDT's DPL check. On success the handler is entered and next_rip is its return address. */
 int x86_int(struct x86_cpu *cpu, u8 vector, u64 next_rip);
 
-/* opsize is 2, 4 or 8 bytes. On success rip, CS, SS and RSP are the new ones. */
+/*
+ * opsize is 2, 4 or 8 bytes. On success rip, CS, SS and RSP are the new ones.
+ * IRET loads RF as it finds it; an engine without instruction breakpoints may
+ * leave it set, since PUSHF, SYSCALL and delivery do not show it.
+ */
 int x86_iret(struct x86_cpu *cpu, unsigned opsize);
 int x86_far_jump(struct x86_cpu *cpu, u16 sel, u64 offset, unsigned opsize);
 int x86_far_call(struct x86_cpu *cpu, u16 sel, u64 offset, unsigned opsize, u64 next_rip);
@@ -154,9 +187,9 @@ int x86_swapgs(struct x86_cpu *cpu);
 int x86_fsgsbase(struct x86_cpu *cpu, unsigned which, unsigned opsize, u64 *value);
 
 /*
- * Flags that POPF may write at this CPL, merged into the old value; #GP when
- * the virtual-8086 or IOPL rules say so. Does not touch the arithmetic flags'
- * home: the caller keeps them where it wants.
+ * The new RFLAGS: what POPF may write at this CPL and operand size, merged into
+ * the old value. RF comes out clear. Stores nothing; the caller does, and tells
+ * itself that TF, AC or IF may have changed.
  */
 u64 x86_popf_merge(const struct x86_cpu *cpu, u64 value, unsigned opsize);
 int x86_cli(struct x86_cpu *cpu); /* IOPL check; clears IF */
@@ -171,4 +204,7 @@ struct x86_cpuid_regs {
 void x86_cpuid(struct x86_cpu *cpu, u32 leaf, u32 subleaf, struct x86_cpuid_regs *out);
 
 /* ---- power-on and boot states ---- */
+/* The architectural reset: real mode at f000:fff0. Keeps env, cpuid, tsc_khz, tsc_offset and apic_id. */
 void x86_reset(struct x86_cpu *cpu);
+/* What firmware leaves behind and Linux needs for PAT: MTRRs on, all memory write-back. For direct kernel boot. */
+void x86_boot_mtrrs(struct x86_cpu *cpu);

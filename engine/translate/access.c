@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Memory accesses. Each access site caches the page that it hit last:
+ *
+ *	lea  S0, [address]
+ *	sub  S0, [site.tag]
+ *	cmp  S0, 4096 - size
+ *	ja   slow
+ *	mov  S1, [site.addend]
+ *	op   [base + S1 + disp]
+ *
+ * so that the operation's address does not wait for a table. The slow way
+ * looks into the soft TLB, then walks; what cannot be reached directly (MMIO,
+ * two pages, a page with translated code) goes through a bounce buffer.
+ */
+#include "engine/translate/tr.h"
+
+struct gmem insn_gmem(const struct tr *t, const struct insn *in)
+{
+	return (struct gmem){
+		.base = in->base,
+		.index = in->index,
+		.scale = in->scale,
+		.seg = in->seg,
+		.a32 = t->code32 || in->addrsize < 8,
+		.disp = in->disp,
+	};
+}
+
+struct gmem stack_gmem(const struct tr *t, i64 disp)
+{
+	return (struct gmem){ .base = RSP, .index = -1, .scale = 1, .seg = SEG_SS, .a32 = t->code32, .disp = disp };
+}
+
+static bool has_seg_base(const struct tr *t, const struct gmem *g)
+{
+	return g->seg == SEG_FS || g->seg == SEG_GS || t->mode & MODE_BASES;
+}
+
+static struct mem ea_regs(struct tr *t, const struct gmem *g)
+{
+	struct mem m = { MEM_ABS, -1, g->scale ? g->scale : 1, g->disp };
+
+	if (g->base >= 0)
+		m.base = (i8)reg_value(t, (unsigned)g->base, S0);
+	if (g->index >= 0)
+		m.index = (i8)reg_value(t, (unsigned)g->index, S1);
+	return m;
+}
+
+void emit_ea(struct tr *t, const struct gmem *g)
+{
+	struct emit *e = &t->e;
+
+	if (g->base < 0 && g->index < 0) {
+		mov_imm(e, S0, g->a32 ? (u32)g->disp : (u64)g->disp);
+	} else {
+		op_rm(e, !g->a32, 0x8d, S0, ea_regs(t, g));
+		if (t->cur && t->cur->addrsize == 2 && t->cur->mem)
+			op_rr(e, false, 0x0fb7, S0, S0);
+	}
+	if (!has_seg_base(t, g))
+		return;
+	ld(e, S1, mem_at(&t->cpu->x.s.seg[g->seg].base));
+	op_rm(e, !t->code32, 0x8d, S0, mem_index(S0, S1, 0));
+}
+
+static struct site *new_site(struct tr *t, const struct insn *in, unsigned size, unsigned flags)
+{
+	struct cpu *cpu = t->cpu;
+	struct site *s = &cpu->sites[cpu->nsites];
+	struct site_meta *meta = &cpu->site_meta[cpu->nsites++];
+
+	site_clear(s);
+	s->size = (u16)size;
+	s->flags = (u8)flags;
+	s->insn_len = in->len;
+	s->misses = 0;
+	meta->rip = in->pc;
+	meta->lane = in->lane;
+	meta->mask_reg = in->mask_reg;
+	return s;
+}
+
+static enum mem_form form_of(const struct tr *t, const struct gmem *g, unsigned size)
+{
+	if (has_seg_base(t, g))
+		return FORM_SUM;
+	if (g->base < 0 && g->index < 0 && ((u64)g->disp & 0xfff) + size <= PAGE_SIZE)
+		return FORM_PAGE;
+	if (g->base >= 0 && g->index < 0 && !g->a32 && host_reg(g->base) >= 0)
+		return FORM_BASE;
+	return FORM_SUM;
+}
+
+struct mem access_check(struct tr *t, const struct insn *in, const struct gmem *g, unsigned size, unsigned site_flags,
+			enum mem_form *form_out)
+{
+	struct emit *e = &t->e;
+	struct stub *s = &t->stubs[t->nstubs++];
+	enum mem_form form = form_of(t, g, size);
+	struct mem m;
+
+	flags_put_away(t, flags_live_before(in));
+	s->in = in;
+	s->form = *form_out = form;
+	s->site = new_site(t, in, size, site_flags | (form == FORM_PAGE ? SITE_CONST : 0u));
+	s->flags = t->flags;
+	s->op = NULL;
+	s->address = g->a32 ? (u32)g->disp : (u64)g->disp;
+	s->retry = e->p;
+	if (form == FORM_PAGE) {
+		op_rm_imm(e, false, 0x83, 7, mem_at((u8 *)&s->site->tag + 4), 1); /* cmp dword, 0 */
+		e1(e, 0);
+		s->slow = jcc_fwd(e, CC_NE);
+		ld(e, S1, mem_at(&s->site->host));
+		m = mem_base(S1, (i64)(s->address & 0xfff));
+	} else {
+		emit_ea(t, g);
+		op_rm(e, true, 0x2b, S0, mem_at(&s->site->tag));
+		op_ri(e, true, 7, S0, (i32)(PAGE_SIZE - size));
+		s->slow = jcc_fwd(e, CC_A);
+		ld(e, S1, mem_at(form == FORM_BASE ? &s->site->addend : &s->site->host));
+		m = form == FORM_BASE ? mem_index(host_reg(g->base), S1, g->disp) : mem_index(S0, S1, 0);
+	}
+	s->hit = e->p;
+	s->m = m;
+	return m;
+}
+
+void access_store(struct tr *t, const struct insn *in, const struct gmem *g, unsigned size, unsigned site_flags,
+		  void (*op)(struct tr *, const struct insn *, struct mem, enum mem_form))
+{
+	enum mem_form form;
+	struct stub *s = &t->stubs[t->nstubs];
+	struct mem m = access_check(t, in, g, size, site_flags | SITE_WRITE, &form);
+
+	flags_for(t, in, form != FORM_SUM);
+	s->op = op;
+	pcmap_add(t, in);
+	op(t, in, m, form);
+	if (in->fl_write || in->fl_partial)
+		t->flags = FLAGS_HOST;
+	s->after = t->e.p;
+	s->flags_after = t->flags;
+}
+
+/* After the miss routine returned for the bounce buffer: S0 and S1 suit the form. */
+static void stub_bounce_store(struct tr *t, struct stub *s)
+{
+	struct emit *e = &t->e;
+
+	t->cur = s->in;
+	t->flags = s->flags;
+	flags_for(t, s->in, s->form != FORM_SUM);
+	pcmap_add(t, s->in);
+	s->op(t, s->in, s->m, s->form);
+	if (s->flags_after == FLAGS_HOST) {
+		t->flags = FLAGS_HOST;
+		flags_save(t);
+	}
+	mov_imm(e, S1, (u64)s->site);
+	call_to(e, t->cpu->fn_finish_write);
+	if (s->flags_after == FLAGS_HOST)
+		flags_restore(t, true);
+	jmp_to(e, (u64)s->after);
+}
+
+void access_stubs(struct tr *t)
+{
+	struct emit *e = &t->e;
+
+	for (unsigned i = 0; i < t->nstubs; i++) {
+		struct stub *s = &t->stubs[i];
+
+		fix_to(s->slow, e->p);
+		if (s->form == FORM_PAGE)
+			mov_imm(e, S0, s->address);
+		else
+			op_rm(e, true, 0x03, S0, mem_at(&s->site->tag));
+		mov_imm(e, S1, (u64)s->site);
+		call_to(e, s->site->flags & SITE_WRITE ? t->cpu->fn_miss_write : t->cpu->fn_miss_read);
+		jmp_to(e, (u64)s->retry);
+		if (s->op)
+			stub_bounce_store(t, s);
+		else
+			jmp_to(e, (u64)s->hit);
+	}
+}

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The translate engine's vCPU: the live state that generated code works on.
+ *
+ * Everything lives in one arena below 2 GiB, so that generated code reaches
+ * state by RIP-relative addresses and tables by absolute ones:
+ *
+ *	struct cpu | sites | exits | fragments | sysinsns | code cache
+ *
+ * While generated code runs, the guest's registers are the host's, but for
+ * RSP, which is in the host's R15 (the host's RSP is the return-prediction
+ * stack), and R10, R11 and R15, which stay in s.gpr (so that the host's R10
+ * and R11 are scratch). Vector and FPU state is the host's own.
+ */
+#pragma once
+
+#include "engine/translate/insn.h"
+#include "engine/translate/stats.h"
+#include "x86/cpu.h"
+
+struct vm;
+struct vcpu;
+struct fragment;
+
+/* Host registers with a fixed use in generated code. */
+enum { S0 = R10, S1 = R11, HOST_GSP = R15 };
+#define HOMED_MASK (1u << R10 | 1u << R11 | 1u << R15)
+
+/* ---- soft TLB ---- */
+#define TLB_BITS 10
+#define TLB_SIZE (1u << TLB_BITS)
+#define TAG_NONE 1ll /* never equal to a page address */
+
+/*
+ * An empty site: only a non-canonical address can match the tag, and then the
+ * host address is non-canonical too, so the host's #GP becomes the guest's.
+ */
+#define SITE_NONE ((i64)(1ull << 63))
+#define SITE_NO_HOST (1ull << 62)
+
+enum tlb_mode { TLB_USER, TLB_KERNEL, TLB_KERNEL_AC, TLB_MODES };
+
+struct tlb_entry {
+	i64 rtag, wtag; /* page address, or TAG_NONE */
+	u64 addend; /* host address minus guest address */
+	u32 gen; /* valid when equal to cpu->gen, or to GEN_GLOBAL */
+	u32 shift; /* of the guest's page */
+};
+
+#define GEN_GLOBAL 0u
+
+/*
+ * The page that one memory-access site hit last. A constant-address site uses
+ * tag 0 for valid. 32 bytes: generated code indexes it.
+ */
+struct site {
+	i64 tag;
+	u64 addend; /* host minus guest */
+	u64 host; /* host address of the page */
+	u16 size; /* of the access, bytes */
+	u8 flags; /* SITE_* */
+	u8 insn_len;
+	u32 misses;
+};
+
+#define MASK_VECTOR 0x80
+#define MASK_PACKED 0x40 /* expand, compress: the active lanes lie together */
+
+enum {
+	SITE_WRITE = 1,
+	SITE_CONST = 2, /* tag is 0 when valid, and the address never changes */
+	SITE_READ = 4, /* the bounce buffer must hold the old content */
+	SITE_LOGGED = 8, /* in cpu->log */
+	SITE_MASKED = 16, /* AVX or AVX-512 masked: the slow path looks at the mask */
+	SITE_LOGGED_GLOBAL = 32,
+	SITE_STACK = 64, /* implicit stack access: #SS; the instruction has more to do after it */
+};
+
+/* What the slow path must know of a site; parallel to the sites. */
+struct site_meta {
+	u64 rip; /* of the instruction */
+	u8 lane; /* masked: bytes of a lane */
+	u8 mask_reg; /* masked: k register, or MASK_VECTOR + vector register */
+	u8 pad[6];
+};
+
+/* ---- control flow ---- */
+#define IBL_SIZE 65536u /* indexed by the low 16 bits of the target */
+
+/* One table for each mode whose code must not run in another: see ibl_index. */
+enum { IBL_USER, IBL_KERNEL, IBL_KERNEL_AC, IBL_USER32, IBL_KERNEL32, IBL_TABLES };
+
+struct ibl {
+	u64 tag[IBL_SIZE]; /* guest RIP; an empty one has other low bits */
+	u64 host[IBL_SIZE]; /* lazy entry of its fragment */
+	u32 frag[IBL_SIZE];
+	u16 log[IBL_SIZE]; /* entries on pages that are not global */
+	u32 nlog;
+};
+
+enum exit_kind {
+	EXIT_JUMP, /* a patched rel32 */
+	EXIT_SLOT, /* an indirect jump or call through exit->slot (crosses a page) */
+};
+
+/* A way out of a fragment to a known guest address. */
+struct exit {
+	u64 target; /* guest RIP */
+	u64 slot; /* EXIT_SLOT: host address to go to */
+	u32 stub; /* host address of the unlinked way */
+	u32 patch; /* EXIT_JUMP: host address of the rel32 */
+	u32 from; /* fragment index */
+	u32 next; /* next exit linked to the same fragment, 0 ends */
+	u32 to; /* fragment index, 0: unlinked */
+	u32 listed; /* fragment whose `in` list this is on */
+	u8 kind;
+	bool lazy; /* flags are in cpu->flags, not in the host's */
+	u8 logged; /* LINK_*: in which logs */
+	u8 pad;
+};
+
+enum { LINK_LOCAL = 1, LINK_GLOBAL = 2 };
+
+/* Why generated code came back to dispatch. */
+enum leave {
+	LEAVE_EXIT, /* by cpu->exit: unlinked */
+	LEAVE_INDIRECT, /* s.rip is set: IBL miss */
+	LEAVE_HELPER, /* s.rip is set by a helper */
+	LEAVE_FAULT, /* cpu->fault is to be delivered at s.rip */
+	LEAVE_POLL, /* by cpu->exit, events pending */
+	LEAVE_HELPER_EVENT, /* as LEAVE_HELPER, behind an event: no single-step trap */
+};
+
+/* Mode bits that translated code depends on. */
+enum {
+	MODE_USER = 1, /* CPL 3 */
+	MODE_AC = 2, /* supervisor with EFLAGS.AC and CR4.SMAP */
+	MODE_CODE32 = 4, /* 32-bit code segment */
+	MODE_NM = 8, /* CR0.TS or EM: FPU instructions raise #NM */
+	MODE_STEP = 16, /* one instruction a fragment, then back to dispatch */
+	MODE_BASES = 32, /* CODE32 and a data segment has a base or a limit */
+	MODE_NM_SSE = 64, /* CR0.EM or no OSFXSR: #UD for SSE */
+};
+
+struct codepage;
+
+struct fragment {
+	u64 pc; /* guest virtual */
+	gpa_t gpa; /* of the first byte */
+	gpa_t gpa2; /* of the second page when an instruction crosses, else 0 */
+	u32 host, host_end; /* host addresses */
+	u32 lazy; /* entry with flags in cpu->flags */
+	u32 hash_next, page_next, page2_next; /* fragment indexes, 0 ends */
+	u32 in; /* exits linked here */
+	u32 exit0, nexits; /* own exits */
+	u32 map, nmap; /* host pc to guest pc: in cpu->pcmap */
+	u16 len; /* guest bytes */
+	u16 ninsns;
+	u16 look_lo, look_hi; /* page offsets looked at beyond the block for flag liveness */
+	u8 mode;
+	bool dead;
+	bool global; /* on a global page */
+	bool needs_flags;
+};
+
+/* One piece of host code and the instruction it stands for. */
+struct pcmap {
+	u16 host; /* offset in the fragment */
+	u16 guest; /* offset from fragment->pc; PCMAP_LAZY: flags are in cpu->flags */
+};
+#define PCMAP_LAZY 0x8000
+
+/* A physical page that holds translated code. */
+struct codepage {
+	u64 gfn;
+	struct codepage *next; /* hash chain */
+	u32 frags; /* by page_next / page2_next */
+	u8 covered[512]; /* a bit per byte that a fragment was made from */
+};
+
+#define PAGE_CODE 1 /* page_flags: stores must be seen */
+#define PAGE_WRITTEN 2 /* may be in a write tag */
+
+#define BOUNCE_SIZE 1024
+
+struct cpu;
+/* A helper for one instruction: 0 goes on with the next, else back to dispatch. */
+typedef int (*sysinsn_fn)(struct cpu *cpu, const struct sysinsn *in);
+
+struct sysinsn {
+	sysinsn_fn fn;
+	u64 rip;
+	u8 len, opsize, addrsize, mode; /* sizes in bytes; mode: MODE_* */
+	u8 reg, rm; /* ModRM fields with extensions, as register numbers */
+	bool mem; /* rm is memory */
+	u8 rep; /* 0, 0xf3 or 0xf2 */
+	i8 base, index;
+	u8 scale, seg; /* seg: SEG_* of the memory operand */
+	i64 disp; /* RIP-relative already resolved */
+	i64 imm, imm2;
+	u16 mnemonic;
+	u8 op; /* the opcode's last byte, for families */
+	bool rex;
+	bool ends; /* never goes on in the block */
+	u8 bytes[16];
+};
+
+struct cpu {
+	struct x86_cpu x; /* first: x.s.gpr at offset 0 */
+
+	/* Hot fields of generated code. */
+	_Alignas(64) u16 flags; /* lazy flags: AL = OF, AH = LAHF's byte */
+	u16 pad0[3];
+	_Atomic u32 poll; /* nonzero: leave at the next poll point */
+	u32 exit; /* index, for LEAVE_EXIT and LEAVE_POLL */
+	u64 tmp0, tmp1, tmp2, tmp3; /* spills within one instruction */
+	u64 rt0, rt1; /* the common routines' own */
+	u64 ras_empty; /* the current prediction stack when it is empty */
+	u64 ras_lookup; /* fn_ibl of the current mode */
+	struct tlb_entry *tlb; /* of the current mode */
+	u32 gen; /* of the current address space */
+	u32 leave; /* enum leave */
+	u64 ras_sp; /* return-prediction stack while C runs */
+	u64 c_sp; /* host stack while generated code runs */
+	u64 slow_s1; /* addend that slow_access returns for the bounce buffer */
+	u32 nlog, nlog_global;
+	u32 *log, *log_global; /* sites that cache a page since the last flush */
+
+	/* The rest. */
+	u32 mode; /* MODE_* */
+	bool fpu_live; /* the guest's FPU state is in the host's registers */
+	bool triple_fault;
+	u32 code_epoch, link_epoch; /* a flush of the code cache voids a link that waits */
+	bool ras_reset; /* both prediction stacks are void */
+	bool step_once; /* MODE_STEP for one instruction: an interrupt shadow */
+	const char *bug; /* our own fault: stop */
+	bool event; /* the helper delivered an event */
+	u64 xcr0; /* the host's, as this engine saves it */
+	u32 xoffset[64], xsize[64]; /* of state components, standard format */
+	u64 xaligned; /* components that the compacted format aligns */
+	u32 mxcsr_mask;
+	bool signals_ready;
+	void *signal_stack;
+	u8 *ras; /* both prediction stacks and their guard pages */
+	u64 ras_base[2]; /* kernel, user: empty stack pointers */
+	u64 ras_saved_user;
+	u8 ras_user; /* which stack ras_sp is on */
+
+	u8 *bounce; /* host buffer of the slow access under way */
+	u64 bounce_gva;
+	u32 bounce_size;
+	u64 bounce_mask; /* active bytes of a masked access */
+	bool bounce_masked;
+	gpa_t bounce_gpa[2]; /* of the two halves */
+	u32 bounce_split; /* bytes on the first page */
+
+	struct tlb_entry tlbs[TLB_MODES][TLB_SIZE];
+	u32 next_gen;
+	u32 pcid_gen[4096]; /* 0: none */
+	u32 pcids_used;
+	u32 scan_debt;
+	u8 large[4096 / 8]; /* hashed 2 MiB and 1 GiB regions with large pages filled */
+	u8 code_vpn[32768 / 8]; /* hashed virtual pages that ways between pages lead to */
+
+	struct ibl ibl[IBL_TABLES];
+
+	struct site *sites;
+	struct site_meta *site_meta;
+	u32 nsites, max_sites;
+	struct exit *exits;
+	u32 nexits, max_exits;
+	struct fragment *frags;
+	u32 nfrags, max_frags;
+	struct sysinsn *sysinsns;
+	u32 nsysinsns, max_sysinsns;
+	struct pcmap *pcmap;
+	u32 npcmap, max_pcmap;
+	u32 *links, *links_global; /* exits whose slots cross pages */
+	u32 nlinks, nlinks_global;
+	u32 *frag_hash;
+	struct codepage **pages;
+	struct codepage *page_pool;
+	u32 npages, max_pages;
+
+	u8 *code, *code_end, *code_p; /* code cache */
+	u8 *code_start; /* first byte after the common routines */
+
+	u8 *page_flags; /* by guest-physical page; 0 doubles as the spare one */
+	u64 npage_flags;
+	struct vcpu *vcpu;
+	struct vm *vm;
+	struct ram_range {
+		gpa_t base, end;
+		u8 *host;
+		bool writable;
+	} ram[8]; /* what the memory space backs directly */
+	unsigned nram;
+	void *arena;
+	size_t arena_size;
+	void *decoder;
+
+	/* Common routines, host addresses. */
+	u32 fn_enter, fn_exit, fn_exit_lazy, fn_poll, fn_leave_ibl, fn_ras_empty;
+	u32 fn_ibl[IBL_TABLES];
+	u32 fn_callout, fn_miss_read, fn_miss_write, fn_finish_write, fn_fault;
+
+	struct translate_stats stats;
+	_Alignas(64) u8 bounce_buf[BOUNCE_SIZE + 128];
+	_Alignas(64) u8 xsave[8192];
+};
+
+#define SITES_MAX (1u << 21)
+#define EXITS_MAX (1u << 20)
+#define FRAGS_MAX (1u << 19)
+#define SYSINSNS_MAX (1u << 17)
+#define PCMAP_MAX (1u << 23)
+#define CODE_SIZE (192u << 20)
+#define PAGES_MAX (1u << 16)
+#define FRAG_HASH_BITS 16
+#define PAGES_HASH_BITS 12
+
+/* Two prediction stacks, each above a guard. */
+#define RAS_SIZE KIB(64)
+#define RAS_GUARD KIB(16)
+#define RAS_TOTAL (2 * (RAS_SIZE + RAS_GUARD))
+
+/* ---- tlb.c ---- */
+/* env functions for x86/, and what the generated code calls. */
+extern const struct x86_env translate_env;
+static inline void site_clear(struct site *s)
+{
+	s->tag = SITE_NONE;
+	s->addend = 0;
+	s->host = SITE_NO_HOST;
+}
+/* Slow way of a site: 0 retry, 1 use the bounce buffer, 2 a fault is recorded. */
+int tlb_slow_access(struct cpu *cpu, struct site *site, gva_t gva);
+/* After a bounced store: 0 goes on, 1 back to dispatch at s.rip. */
+int tlb_finish_write(struct cpu *cpu, struct site *site);
+/* Host address of a page for C code, or NULL: not RAM (gpa is set) or fault (returns -1). */
+int tlb_page(struct cpu *cpu, gva_t gva, bool write, enum x86_priv priv, u8 **host, gpa_t *gpa);
+bool tlb_direct_write(struct cpu *cpu, gva_t gva); /* may C code store there without telling? */
+int guest_read(struct cpu *cpu, gva_t gva, void *buf, unsigned len, enum x86_priv priv);
+int guest_write(struct cpu *cpu, gva_t gva, const void *buf, unsigned len, enum x86_priv priv);
+void tlb_flush_all(struct cpu *cpu);
+void tlb_note_code(struct cpu *cpu, u64 pc); /* a way between pages may lead there */
+/* Stores to this physical page must be seen from now on. */
+void tlb_protect_page(struct cpu *cpu, gpa_t gpa, u8 *host);
+void mode_update(struct cpu *cpu);
+u8 *ram_host(struct cpu *cpu, gpa_t gpa, bool write); /* start of the page that holds gpa, or NULL */
+u8 *page_flag(struct cpu *cpu, gpa_t gpa);
+enum tlb_mode tlb_mode(const struct cpu *cpu, enum x86_priv priv);
+
+/* ---- fragment.c ---- */
+struct fragment *frag_lookup(struct cpu *cpu, u64 pc, gpa_t gpa, u8 mode);
+u32 frag_alloc(struct cpu *cpu); /* 0: full */
+void frag_publish(struct cpu *cpu, u32 index);
+void frag_flush_all(struct cpu *cpu);
+void frag_unlink_virtual(struct cpu *cpu, bool global);
+/* A store to [gpa, gpa + len): drops the fragments made from it. True if any was. */
+bool frag_invalidate(struct cpu *cpu, gpa_t gpa, unsigned len);
+void frag_kill(struct cpu *cpu, u32 index);
+bool frag_covers(struct cpu *cpu, gpa_t gpa, unsigned len);
+void exit_link(struct cpu *cpu, u32 exit, u32 frag);
+struct fragment *frag_by_host(struct cpu *cpu, u64 host);
+void ibl_insert(struct cpu *cpu, const struct fragment *f);
+void ibl_clear(struct cpu *cpu);
+/* Every predicted return is void from now on. */
+static inline void ras_void(struct cpu *cpu)
+{
+	cpu->ras_reset = true;
+}
+
+static inline unsigned ibl_index(u32 mode)
+{
+	if (mode & MODE_CODE32)
+		return mode & MODE_USER ? IBL_USER32 : IBL_KERNEL32;
+	return mode & MODE_USER ? IBL_USER : mode & MODE_AC ? IBL_KERNEL_AC : IBL_KERNEL;
+}
+
+/* ---- translate.c ---- */
+/* Makes the fragment for s.rip; 0 and a recorded fault when the fetch faults. */
+u32 translate(struct cpu *cpu, u64 pc);
+void common_routines(struct cpu *cpu);
+
+/* ---- dispatch.c ---- */
+void fpu_save(struct cpu *cpu); /* before code that may use vector registers */
+void fpu_restore(struct cpu *cpu); /* before generated code */
+void ras_apply(struct cpu *cpu); /* before going back into a fragment from a helper */
+void engine_bug(struct cpu *cpu, const char *what); /* records our own fault; the VM stops */
+static inline u64 flags_from_lazy(u16 lazy)
+{
+	return (lazy >> 8 & 0xd5) | (u64)(lazy & 1) << 11;
+}
+static inline u16 flags_to_lazy(u64 flags)
+{
+	return (u16)((flags & 0xd5) << 8 | 0x200 | (flags >> 11 & 1));
+}
+/* Brings s.rflags up to date with, and back to, the lazy flags. */
+static inline void flags_sync(struct cpu *cpu)
+{
+	cpu->x.s.rflags = (cpu->x.s.rflags & ~(u64)FL_ARITH) | flags_from_lazy(cpu->flags);
+}
+static inline void flags_unsync(struct cpu *cpu)
+{
+	cpu->flags = flags_to_lazy(cpu->x.s.rflags);
+}
+int callout(struct cpu *cpu, const struct sysinsn *in);
+
+/* ---- sysinsn.c, string.c, xstate.c ---- */
+sysinsn_fn sysinsn_lookup(unsigned mnemonic, bool *ends_block);
+gva_t sysinsn_ea(struct cpu *cpu, const struct sysinsn *in); /* linear address */
+int string_insn(struct cpu *cpu, const struct sysinsn *in);
+int xsave_insn(struct cpu *cpu, const struct sysinsn *in);
+int xrstor_insn(struct cpu *cpu, const struct sysinsn *in);
+int gather_insn(struct cpu *cpu, const struct sysinsn *in);
+int maskmov_insn(struct cpu *cpu, const struct sysinsn *in);
+u64 io_read(struct cpu *cpu, u16 port, unsigned size);
+void io_write(struct cpu *cpu, u16 port, unsigned size, u64 value);
+
+/* ---- signal.c ---- */
+int signal_init(struct cpu *cpu); /* on the vCPU's thread */

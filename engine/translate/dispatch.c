@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The run loop: events, finding or making the next fragment, entering
+ * generated code, and what to do when it comes back.
+ */
+#include "engine/translate/cpu.h"
+#include "engine/translate/engine.h"
+#include "vm/vcpu.h"
+#include "vm/vm.h"
+
+/* ---- FPU state ---- */
+
+void fpu_save(struct cpu *cpu)
+{
+	static const u32 mxcsr = 0x1f80;
+
+	if (!cpu->fpu_live)
+		return;
+	cpu->fpu_live = false;
+	cpu->stats.fpu_saves++;
+	__asm__ volatile("xsave64 %0" : "+m"(cpu->xsave) : "a"((u32)cpu->xcr0), "d"((u32)(cpu->xcr0 >> 32)) : "memory");
+	__asm__ volatile("fninit\n\tldmxcsr %0" : : "m"(mxcsr));
+}
+
+void fpu_restore(struct cpu *cpu)
+{
+	if (cpu->fpu_live)
+		return;
+	cpu->fpu_live = true;
+	__asm__ volatile("xrstor64 %0" : : "m"(cpu->xsave), "a"((u32)cpu->xcr0), "d"((u32)(cpu->xcr0 >> 32)) : "memory");
+}
+
+/* ---- return prediction ---- */
+
+static void ras_restart(struct cpu *cpu)
+{
+	cpu->ras_reset = false;
+	cpu->ras_saved_user = cpu->ras_base[1];
+	cpu->ras_sp = cpu->ras_empty;
+}
+
+void ras_apply(struct cpu *cpu)
+{
+	u64 back;
+
+	if (!cpu->ras_reset)
+		return;
+	back = *(u64 *)cpu->ras_sp;
+	ras_restart(cpu);
+	cpu->ras_sp -= 8;
+	*(u64 *)cpu->ras_sp = back;
+}
+
+/* Kernel and user code have a stack each: neither can reach the other's code. */
+static void ras_switch(struct cpu *cpu)
+{
+	u8 user = cpu->mode & MODE_USER;
+
+	if (user != cpu->ras_user) {
+		if (user) {
+			cpu->ras_sp = cpu->ras_saved_user;
+		} else {
+			cpu->ras_saved_user = cpu->ras_sp;
+			cpu->ras_sp = cpu->ras_base[0];
+		}
+		cpu->ras_user = user;
+		cpu->ras_empty = cpu->ras_base[user];
+	}
+	if (cpu->ras_reset)
+		ras_restart(cpu);
+}
+
+/* ---- helpers called by generated code ---- */
+
+int callout(struct cpu *cpu, const struct sysinsn *in)
+{
+	int r;
+
+	cpu->stats.helpers++;
+	flags_sync(cpu);
+	cpu->x.s.rip = in->rip;
+	r = in->fn(cpu, in);
+	if (r < 0) {
+		cpu->leave = LEAVE_FAULT;
+		return 1;
+	}
+	flags_unsync(cpu);
+	if (cpu->x.s.irq_shadow && !__atomic_load_n((u32 *)&cpu->vcpu->events, __ATOMIC_ACQUIRE))
+		cpu->x.s.irq_shadow = false; /* nothing is pending that it could hold off */
+	if (!r && (in->ends || cpu->mode != in->mode || cpu->x.s.irq_shadow)) {
+		cpu->x.s.rip = in->rip + in->len;
+		if (in->mode & MODE_CODE32)
+			cpu->x.s.rip = (u32)cpu->x.s.rip;
+		r = 1;
+	}
+	if (r) {
+		cpu->leave = cpu->event ? LEAVE_HELPER_EVENT : LEAVE_HELPER;
+		cpu->event = false;
+		return 1;
+	}
+	fpu_restore(cpu);
+	ras_apply(cpu);
+	return 0;
+}
+
+/* ---- events ---- */
+
+static void deliver(struct cpu *cpu, enum x86_event_kind kind, const struct x86_fault *event)
+{
+	cpu->x.s.halted = false;
+	flags_sync(cpu);
+	if (x86_deliver(&cpu->x, kind, event))
+		cpu->triple_fault = true;
+	mode_update(cpu);
+}
+
+static void take_interrupt(struct cpu *cpu)
+{
+	struct vcpu *vcpu = cpu->vcpu;
+	struct x86_fault event = { 0 };
+	int vector;
+
+	__atomic_and_fetch((u32 *)&vcpu->events, ~(u32)VCPU_INTR, __ATOMIC_SEQ_CST);
+	fpu_save(cpu);
+	vector = cpu->vm->intc->ack(vcpu);
+	if (cpu->vm->intc->peek(vcpu) >= 0)
+		__atomic_or_fetch((u32 *)&vcpu->events, VCPU_INTR, __ATOMIC_SEQ_CST);
+	if (vector < 0)
+		return;
+	cpu->stats.interrupts++;
+	event.vector = (u8)vector;
+	deliver(cpu, EVENT_HW, &event);
+}
+
+static void take_nmi(struct cpu *cpu)
+{
+	struct x86_fault event = { .vector = VEC_NMI };
+
+	__atomic_and_fetch((u32 *)&cpu->vcpu->events, ~(u32)VCPU_NMI, __ATOMIC_SEQ_CST);
+	deliver(cpu, EVENT_HW, &event);
+	cpu->x.s.nmi_blocked = true;
+}
+
+/* True when the VMM must see to something. */
+static bool take_events(struct cpu *cpu)
+{
+	struct x86_state *s = &cpu->x.s;
+	u32 ev = __atomic_load_n((u32 *)&cpu->vcpu->events, __ATOMIC_ACQUIRE);
+
+	if (ev & (VCPU_STOP | VCPU_STATS))
+		return true;
+	if (s->irq_shadow)
+		return false;
+	if (ev & VCPU_NMI && !s->nmi_blocked)
+		take_nmi(cpu);
+	else if (ev & VCPU_INTR && s->rflags & FL_IF)
+		take_interrupt(cpu);
+	return false;
+}
+
+/* ---- finding the next fragment ---- */
+
+static bool canonical(u64 a)
+{
+	return (u64)((i64)(a << 16) >> 16) == a;
+}
+
+static u32 fetch(struct cpu *cpu, u64 pc, struct x86_walk *w)
+{
+	struct fragment *f;
+	struct x86_walk w2;
+	u64 next;
+
+	if (!canonical(pc)) {
+		x86_fault_code(&cpu->x, VEC_GP, 0);
+		return 0;
+	}
+	if (x86_walk(&cpu->x, pc, ACCESS_EXEC, cpu->mode & MODE_USER, true, w))
+		return 0;
+	f = frag_lookup(cpu, pc, w->gpa, (u8)cpu->mode);
+	if (f && f->gpa2) {
+		next = (pc & PAGE_MASK) + PAGE_SIZE;
+		if (x86_walk(&cpu->x, next, ACCESS_EXEC, cpu->mode & MODE_USER, true, &w2))
+			return 0;
+		if ((w2.gpa & PAGE_MASK) != f->gpa2) {
+			frag_kill(cpu, (u32)(f - cpu->frags));
+			f = NULL;
+		}
+	}
+	if (f) {
+		f->global = w->global;
+		return (u32)(f - cpu->frags);
+	}
+	return 0;
+}
+
+/* The fragment for s.rip, or 0 with a fault recorded. */
+static u32 next_fragment(struct cpu *cpu)
+{
+	u64 pc = cpu->x.s.rip;
+	struct ibl *ibl = &cpu->ibl[ibl_index(cpu->mode)];
+	unsigned slot = pc & (IBL_SIZE - 1);
+	struct x86_walk w;
+	u32 frag;
+
+	if (!(cpu->mode & MODE_STEP) && ibl->tag[slot] == pc)
+		return ibl->frag[slot];
+	cpu->x.fault.vector = 0xff;
+	frag = fetch(cpu, pc, &w);
+	if (!frag && cpu->x.fault.vector == 0xff) {
+		fpu_save(cpu);
+		frag = translate(cpu, pc);
+	}
+	if (!frag || cpu->mode & MODE_STEP)
+		return frag;
+	tlb_note_code(cpu, pc);
+	if (cpu->frags[frag].gpa2)
+		tlb_note_code(cpu, pc + PAGE_SIZE);
+	ibl_insert(cpu, &cpu->frags[frag]);
+	return frag;
+}
+
+/* ---- the loop ---- */
+
+/* An instruction was stepped over: the trap that TF asked for. */
+static void step_trap(struct cpu *cpu)
+{
+	struct x86_fault db = { .vector = VEC_DB, .address = BIT(14) };
+
+	deliver(cpu, EVENT_EXCEPTION, &db);
+}
+
+/* Instruction breakpoints; true when one hit. */
+static bool code_breakpoint(struct cpu *cpu)
+{
+	const struct x86_state *s = &cpu->x.s;
+	struct x86_fault db = { .vector = VEC_DB };
+
+	if (s->rflags & FL_RF)
+		return false;
+	for (unsigned i = 0; i < 4; i++)
+		if (s->dr[7] >> 2 * i & 3 && !(s->dr[7] >> (16 + 4 * i) & 3) && s->dr[i] == s->rip)
+			db.address |= BIT(i);
+	if (!db.address)
+		return false;
+	deliver(cpu, EVENT_EXCEPTION, &db);
+	return true;
+}
+
+static void deliver_fault(struct cpu *cpu)
+{
+	struct x86_fault f = cpu->x.fault;
+
+	cpu->stats.faults++;
+	if (f.vector == VEC_PF)
+		cpu->stats.page_faults++;
+	deliver(cpu, EVENT_EXCEPTION, &f);
+}
+
+static void enter(struct cpu *cpu, u32 frag)
+{
+	ras_switch(cpu);
+	fpu_restore(cpu);
+	cpu->stats.dispatches++;
+	((void (*)(u64))(u64)cpu->fn_enter)(cpu->frags[frag].lazy);
+}
+
+/* One stay in generated code. Returns the exit to be linked next, or 0. */
+static u32 run_fragment(struct cpu *cpu, u32 frag)
+{
+	bool tf = cpu->x.s.rflags & FL_TF;
+
+	enter(cpu, frag);
+	switch (cpu->leave) {
+	case LEAVE_EXIT:
+		cpu->x.s.rip = cpu->exits[cpu->exit].target;
+		break;
+	case LEAVE_POLL:
+		cpu->stats.polls++;
+		cpu->x.s.rip = cpu->exits[cpu->exit].target;
+		break;
+	case LEAVE_INDIRECT: cpu->stats.ibl_misses++; break;
+	case LEAVE_FAULT: deliver_fault(cpu); return 0;
+	default: break;
+	}
+	if (cpu->mode & MODE_STEP || cpu->step_once) {
+		cpu->x.s.rflags &= ~(u64)FL_RF;
+		if (tf && cpu->leave != LEAVE_HELPER_EVENT)
+			step_trap(cpu);
+		return 0;
+	}
+	return cpu->leave == LEAVE_EXIT ? cpu->exit : 0;
+}
+
+/* The shadow of STI and MOV SS covers one instruction: step over it. */
+static void shadow_begin(struct cpu *cpu)
+{
+	if (!cpu->x.s.irq_shadow)
+		return;
+	cpu->x.s.irq_shadow = false;
+	cpu->step_once = true;
+	mode_update(cpu);
+}
+
+static void shadow_end(struct cpu *cpu)
+{
+	if (!cpu->step_once)
+		return;
+	cpu->step_once = false;
+	mode_update(cpu);
+}
+
+enum vcpu_exit translate_run(struct vcpu *vcpu)
+{
+	struct cpu *cpu = vcpu->engine;
+	u32 link = 0, frag;
+
+	for (;;) {
+		__atomic_store_n((u32 *)&cpu->poll, 0, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n((u32 *)&vcpu->events, __ATOMIC_ACQUIRE)) {
+			link = 0;
+			if (take_events(cpu)) {
+				fpu_save(cpu);
+				return VCPU_EXIT_KICKED;
+			}
+		}
+		if (unlikely(cpu->x.s.halted)) {
+			fpu_save(cpu);
+			return VCPU_EXIT_HLT;
+		}
+		if (unlikely(cpu->triple_fault || cpu->bug)) {
+			fpu_save(cpu);
+			return cpu->bug ? VCPU_EXIT_ERROR : VCPU_EXIT_TRIPLE_FAULT;
+		}
+		if (unlikely(cpu->x.s.irq_shadow))
+			shadow_begin(cpu);
+		if (unlikely(cpu->mode & MODE_STEP) && code_breakpoint(cpu))
+			continue;
+		frag = next_fragment(cpu);
+		if (!frag) {
+			shadow_end(cpu);
+			deliver_fault(cpu);
+			link = 0;
+			continue;
+		}
+		if (link && cpu->code_epoch == cpu->link_epoch)
+			exit_link(cpu, link, frag);
+		cpu->link_epoch = cpu->code_epoch;
+		link = run_fragment(cpu, frag);
+		if (unlikely(cpu->step_once))
+			shadow_end(cpu);
+	}
+}

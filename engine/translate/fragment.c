@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Fragments: finding, linking, and dropping them. They are keyed by guest
+ * virtual and physical address and mode, so a change of mappings drops none;
+ * it only voids the ways between pages (slots, IBL entries, predicted returns).
+ */
+#include "engine/translate/cpu.h"
+#include "engine/translate/emit.h"
+
+static unsigned hash_of(u64 pc, gpa_t gpa, u8 mode)
+{
+	u64 h = (pc ^ gpa << 7 ^ (u64)mode << 40) * 0x9e3779b97f4a7c15ull;
+
+	return (unsigned)(h >> (64 - FRAG_HASH_BITS));
+}
+
+struct fragment *frag_lookup(struct cpu *cpu, u64 pc, gpa_t gpa, u8 mode)
+{
+	for (u32 i = cpu->frag_hash[hash_of(pc, gpa, mode)]; i; i = cpu->frags[i].hash_next) {
+		struct fragment *f = &cpu->frags[i];
+
+		if (f->pc == pc && f->gpa == gpa && f->mode == mode)
+			return f;
+	}
+	return NULL;
+}
+
+u32 frag_alloc(struct cpu *cpu)
+{
+	return cpu->nfrags++;
+}
+
+/* ---- pages with code ---- */
+
+static struct codepage *codepage_find(struct cpu *cpu, u64 gfn)
+{
+	struct codepage *p = cpu->pages[gfn & ((1u << PAGES_HASH_BITS) - 1)];
+
+	while (p && p->gfn != gfn)
+		p = p->next;
+	return p;
+}
+
+/* Pages come from the arena and are only given back all at once. */
+static struct codepage *codepage_get(struct cpu *cpu, u64 gfn)
+{
+	struct codepage *p = codepage_find(cpu, gfn);
+	struct codepage **head = &cpu->pages[gfn & ((1u << PAGES_HASH_BITS) - 1)];
+
+	if (p)
+		return p;
+	p = &cpu->page_pool[cpu->npages++];
+	p->gfn = gfn;
+	p->next = *head;
+	p->frags = 0;
+	for (unsigned i = 0; i < sizeof(p->covered) / 8; i++)
+		((u64 *)p->covered)[i] = 0;
+	*head = p;
+	return p;
+}
+
+static void cover(struct codepage *p, unsigned lo, unsigned hi)
+{
+	for (unsigned i = lo; i < hi && i < PAGE_SIZE; i++)
+		p->covered[i >> 3] |= (u8)(1u << (i & 7));
+}
+
+void frag_publish(struct cpu *cpu, u32 index)
+{
+	struct fragment *f = &cpu->frags[index];
+	u32 *head = &cpu->frag_hash[hash_of(f->pc, f->gpa, f->mode)];
+	struct codepage *p = codepage_get(cpu, f->gpa >> PAGE_SHIFT);
+	unsigned off = f->gpa & 0xfff;
+
+	f->hash_next = *head;
+	*head = index;
+	f->page_next = p->frags;
+	p->frags = index;
+	cover(p, off, off + f->len);
+	if (f->look_hi)
+		cover(p, f->look_lo, f->look_hi);
+	if (f->gpa2) {
+		p = codepage_get(cpu, f->gpa2 >> PAGE_SHIFT);
+		f->page2_next = p->frags;
+		p->frags = index;
+		cover(p, 0, off + f->len - (unsigned)PAGE_SIZE);
+	}
+}
+
+/* The link from f in the list of the page gfn. */
+static u32 *page_link(struct fragment *f, u64 gfn)
+{
+	return f->gpa >> PAGE_SHIFT == gfn ? &f->page_next : &f->page2_next;
+}
+
+static void page_remove(struct cpu *cpu, u64 gfn, u32 index)
+{
+	struct codepage *p = codepage_find(cpu, gfn);
+	u32 *link = &p->frags;
+
+	while (*link && *link != index)
+		link = page_link(&cpu->frags[*link], gfn);
+	if (*link)
+		*link = *page_link(&cpu->frags[index], gfn);
+}
+
+static void hash_remove(struct cpu *cpu, u32 index)
+{
+	struct fragment *f = &cpu->frags[index];
+	u32 *link = &cpu->frag_hash[hash_of(f->pc, f->gpa, f->mode)];
+
+	while (*link && *link != index)
+		link = &cpu->frags[*link].hash_next;
+	if (*link)
+		*link = f->hash_next;
+}
+
+/* ---- links ---- */
+
+static void exit_unlink(struct exit *x)
+{
+	if (x->kind == EXIT_SLOT)
+		x->slot = x->stub;
+	else
+		fix_to((u8 *)(u64)x->patch, (u8 *)(u64)x->stub);
+	x->to = 0;
+}
+
+static void list_remove(struct cpu *cpu, u32 exit)
+{
+	struct exit *x = &cpu->exits[exit];
+	u32 *link = &cpu->frags[x->listed].in;
+
+	while (*link && *link != exit)
+		link = &cpu->exits[*link].next;
+	if (*link)
+		*link = x->next;
+	x->listed = 0;
+}
+
+static void link_log(struct cpu *cpu, u32 exit, bool global)
+{
+	struct exit *x = &cpu->exits[exit];
+	u8 flag = global ? LINK_GLOBAL : LINK_LOCAL;
+
+	if (x->logged & flag)
+		return;
+	x->logged |= flag;
+	cpu->stats.slot_links++;
+	if (global)
+		cpu->links_global[cpu->nlinks_global++] = exit;
+	else
+		cpu->links[cpu->nlinks++] = exit;
+}
+
+void exit_link(struct cpu *cpu, u32 exit, u32 frag)
+{
+	struct exit *x = &cpu->exits[exit];
+	struct fragment *f = &cpu->frags[frag];
+	u64 host = x->lazy ? f->lazy : f->host;
+
+	if (x->kind == EXIT_JUMP && !x->patch)
+		return; /* the way out of a poll */
+	if (x->kind == EXIT_SLOT)
+		x->slot = host;
+	else
+		fix_to((u8 *)(u64)x->patch, (u8 *)host);
+	x->to = frag;
+	if (x->listed && x->listed != frag)
+		list_remove(cpu, exit);
+	if (!x->listed) {
+		x->listed = frag;
+		x->next = f->in;
+		f->in = exit;
+	}
+	cpu->stats.links++;
+	if (x->kind == EXIT_SLOT || f->gpa2)
+		link_log(cpu, exit, f->global && cpu->frags[x->from].global);
+}
+
+static void unlink_log(struct cpu *cpu, u32 *log, u32 *n, u8 flag)
+{
+	for (u32 i = 0; i < *n; i++) {
+		struct exit *x = &cpu->exits[log[i]];
+
+		x->logged &= (u8)~flag;
+		if (x->to)
+			exit_unlink(x);
+	}
+	*n = 0;
+}
+
+static void ibl_clear_entry(struct ibl *ibl, u32 i)
+{
+	ibl->tag[i] = ~(u64)i;
+}
+
+void ibl_clear(struct cpu *cpu)
+{
+	for (unsigned k = 0; k < IBL_TABLES; k++) {
+		for (u32 i = 0; i < IBL_SIZE; i++)
+			ibl_clear_entry(&cpu->ibl[k], i);
+		cpu->ibl[k].nlog = 0;
+	}
+}
+
+void ibl_insert(struct cpu *cpu, const struct fragment *f)
+{
+	struct ibl *ibl = &cpu->ibl[ibl_index(f->mode)];
+	u32 i = f->pc & (IBL_SIZE - 1);
+
+	if (!f->global && ibl->nlog < IBL_SIZE)
+		ibl->log[ibl->nlog++] = (u16)i;
+	else if (!f->global)
+		return;
+	ibl->tag[i] = f->pc;
+	ibl->host[i] = f->lazy;
+	ibl->frag[i] = (u32)(f - cpu->frags);
+}
+
+/* Mappings have changed: no way between pages holds any more. */
+void frag_unlink_virtual(struct cpu *cpu, bool global)
+{
+	unlink_log(cpu, cpu->links, &cpu->nlinks, LINK_LOCAL);
+	if (global) {
+		unlink_log(cpu, cpu->links_global, &cpu->nlinks_global, LINK_GLOBAL);
+		ibl_clear(cpu);
+	} else {
+		for (unsigned k = 0; k < IBL_TABLES; k++) {
+			struct ibl *ibl = &cpu->ibl[k];
+
+			for (u32 i = 0; i < ibl->nlog; i++)
+				ibl_clear_entry(ibl, ibl->log[i]);
+			ibl->nlog = 0;
+		}
+	}
+	ras_void(cpu);
+}
+
+/* ---- dropping ---- */
+
+void frag_kill(struct cpu *cpu, u32 index)
+{
+	struct fragment *f = &cpu->frags[index];
+	struct ibl *ibl = &cpu->ibl[ibl_index(f->mode)];
+	u32 slot = f->pc & (IBL_SIZE - 1), next;
+
+	for (u32 e = f->in; e; e = next) {
+		struct exit *x = &cpu->exits[e];
+
+		next = x->next;
+		x->listed = 0;
+		if (x->to == index)
+			exit_unlink(x);
+	}
+	f->in = 0;
+	hash_remove(cpu, index);
+	page_remove(cpu, f->gpa >> PAGE_SHIFT, index);
+	if (f->gpa2)
+		page_remove(cpu, f->gpa2 >> PAGE_SHIFT, index);
+	if (ibl->host[slot] == f->lazy)
+		ibl_clear_entry(ibl, slot);
+	f->dead = true;
+	cpu->stats.smc_invalidated++;
+	ras_void(cpu);
+}
+
+static bool overlaps(const struct fragment *f, gpa_t lo, gpa_t hi)
+{
+	unsigned off = f->gpa & 0xfff, first = MIN((unsigned)f->len, (unsigned)PAGE_SIZE - off);
+	gpa_t page = f->gpa & PAGE_MASK;
+
+	if (lo < f->gpa + first && f->gpa < hi)
+		return true;
+	if (f->look_hi && lo < page + f->look_hi && page + f->look_lo < hi)
+		return true;
+	return f->gpa2 && lo < f->gpa2 + f->len - first && f->gpa2 < hi;
+}
+
+bool frag_covers(struct cpu *cpu, gpa_t gpa, unsigned len)
+{
+	struct codepage *p = codepage_find(cpu, gpa >> PAGE_SHIFT);
+	unsigned off = gpa & 0xfff;
+
+	if (!p)
+		return false;
+	for (unsigned i = off; i < off + len && i < PAGE_SIZE; i++)
+		if (p->covered[i >> 3] >> (i & 7) & 1)
+			return true;
+	return false;
+}
+
+/* What the page's remaining fragments cover. */
+static void recover(struct cpu *cpu, struct codepage *p)
+{
+	for (unsigned i = 0; i < sizeof(p->covered) / 8; i++)
+		((u64 *)p->covered)[i] = 0;
+	for (u32 i = p->frags; i; i = *page_link(&cpu->frags[i], p->gfn)) {
+		struct fragment *f = &cpu->frags[i];
+		unsigned off = f->gpa & 0xfff;
+
+		if (f->gpa >> PAGE_SHIFT == p->gfn) {
+			cover(p, off, off + f->len);
+			if (f->look_hi)
+				cover(p, f->look_lo, f->look_hi);
+		} else {
+			cover(p, 0, off + f->len - (unsigned)PAGE_SIZE);
+		}
+	}
+}
+
+bool frag_invalidate(struct cpu *cpu, gpa_t gpa, unsigned len)
+{
+	u64 gfn = gpa >> PAGE_SHIFT;
+	struct codepage *p;
+	bool any = false;
+	u32 next;
+
+	if (!frag_covers(cpu, gpa, len))
+		return false;
+	p = codepage_find(cpu, gfn);
+	for (u32 i = p->frags; i; i = next) {
+		next = *page_link(&cpu->frags[i], gfn);
+		if (overlaps(&cpu->frags[i], gpa, gpa + len)) {
+			frag_kill(cpu, i);
+			any = true;
+		}
+	}
+	if (any)
+		recover(cpu, p);
+	return any;
+}
+
+struct fragment *frag_by_host(struct cpu *cpu, u64 host)
+{
+	u32 lo = 1, hi = cpu->nfrags; /* host addresses ascend */
+
+	while (lo < hi) {
+		u32 mid = lo + (hi - lo) / 2;
+
+		if (cpu->frags[mid].host_end <= host)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < cpu->nfrags && host >= (u64)cpu->code_start ? &cpu->frags[lo] : NULL;
+}
+
+void frag_flush_all(struct cpu *cpu)
+{
+	for (u32 i = 0; i < 1u << FRAG_HASH_BITS; i++)
+		cpu->frag_hash[i] = 0;
+	for (u32 i = 0; i < 1u << PAGES_HASH_BITS; i++) {
+		for (struct codepage *p = cpu->pages[i]; p; p = p->next)
+			*page_flag(cpu, p->gfn << PAGE_SHIFT) &= (u8)~PAGE_CODE;
+		cpu->pages[i] = NULL;
+	}
+	cpu->npages = 0;
+	cpu->nfrags = cpu->nexits = 1; /* 0 means none */
+	cpu->nsites = cpu->nsysinsns = cpu->npcmap = 0;
+	cpu->nlinks = cpu->nlinks_global = 0;
+	cpu->nlog = cpu->nlog_global = 0;
+	cpu->code_p = cpu->code_start;
+	ibl_clear(cpu);
+	ras_void(cpu);
+	cpu->stats.code_flushes++;
+	cpu->code_epoch++;
+}

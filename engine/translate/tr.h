@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/* The translator's working state for one block, and what its files share. */
+#pragma once
+
+#include "engine/translate/cpu.h"
+#include "engine/translate/emit.h"
+#include "engine/translate/insn.h"
+
+#define BLOCK_MAX 48
+#define STUBS_MAX (BLOCK_MAX * 3)
+
+/* Where the guest's arithmetic flags are. */
+enum flags_home {
+	FLAGS_HOST,
+	FLAGS_LAZY, /* in cpu->flags */
+	FLAGS_DEAD, /* nowhere; nobody will ask */
+};
+
+/* A guest memory operand. */
+struct gmem {
+	i8 base, index; /* guest registers, -1: none */
+	u8 scale;
+	u8 seg;
+	bool a32; /* the address wraps at 4 GiB */
+	i64 disp;
+};
+
+enum mem_form {
+	FORM_BASE, /* [base + S1 + disp]; S0 is free */
+	FORM_SUM, /* [S0 + S1] */
+	FORM_PAGE, /* [S1 + disp]: constant address; S0 is free */
+};
+
+struct tr;
+
+struct stub {
+	u8 *slow; /* rel32 of the branch that comes here */
+	u8 *retry, *hit, *after;
+	struct site *site;
+	const struct insn *in;
+	enum mem_form form;
+	struct mem m; /* the operand as the inline code uses it */
+	gva_t address; /* FORM_PAGE */
+	enum flags_home flags; /* at the check */
+	enum flags_home flags_op; /* just before the operation */
+	enum flags_home flags_after;
+	void (*op)(struct tr *t, const struct insn *in, struct mem m, enum mem_form form); /* stores: the operation */
+};
+
+struct pending_exit {
+	u8 *patch; /* rel32 to be aimed at the exit's stub; NULL for slots */
+	u32 exit;
+	bool poll;
+};
+
+struct tr {
+	struct emit e; /* first: emitters take it */
+	struct cpu *cpu;
+	u32 frag;
+	u64 pc;
+	u8 mode;
+	bool code32;
+	const u8 *page; /* host address of the guest's code page */
+	struct insn insns[BLOCK_MAX];
+	unsigned n;
+	u64 next; /* guest address after the block */
+	enum flags_home flags;
+	const struct insn *cur;
+	struct stub stubs[STUBS_MAX];
+	unsigned nstubs;
+	struct pending_exit exits[8];
+	unsigned nexits;
+	u8 *start;
+};
+
+/* ---- flags ---- */
+u16 flags_live_before(const struct insn *in);
+/* Puts live flags away before something clobbers them. Uses S0. */
+void flags_put_away(struct tr *t, u16 live);
+/* Brings the flags back to the host's register if `in` needs them there. */
+void flags_for(struct tr *t, const struct insn *in, bool s0_free);
+void flags_save(struct tr *t);
+void flags_restore(struct tr *t, bool s0_free);
+
+/* ---- access.c ---- */
+/*
+ * Emits the check of a guest memory operand; the result is valid until S0 and
+ * S1 are used otherwise. op: for stores, the operation that the slow path
+ * repeats on the bounce buffer (it must be emitted inline next by access_done).
+ */
+struct mem access_check(struct tr *t, const struct insn *in, const struct gmem *g, unsigned size, unsigned site_flags,
+			enum mem_form *form);
+/* A checked store: check, flags, op, and the bookkeeping for its slow path. */
+void access_store(struct tr *t, const struct insn *in, const struct gmem *g, unsigned size, unsigned site_flags,
+		  void (*op)(struct tr *, const struct insn *, struct mem, enum mem_form));
+void access_stubs(struct tr *t);
+struct gmem insn_gmem(const struct tr *t, const struct insn *in);
+struct gmem stack_gmem(const struct tr *t, i64 disp);
+/* Computes an effective address (with segment base) into S0. */
+void emit_ea(struct tr *t, const struct gmem *g);
+
+/* ---- mangle.c ---- */
+void emit_normal(struct tr *t, const struct insn *in);
+void emit_lea(struct tr *t, const struct insn *in);
+int host_reg(int guest); /* -1: homed in memory */
+void home_load(struct tr *t, unsigned host, unsigned guest);
+void home_store(struct tr *t, unsigned guest, unsigned host);
+/* Guest register value in a host register: its own, or loaded into scratch. */
+unsigned reg_value(struct tr *t, unsigned guest, unsigned scratch);
+
+/* ---- flow.c ---- */
+void emit_push(struct tr *t, const struct insn *in);
+void emit_pop(struct tr *t, const struct insn *in);
+void emit_leave(struct tr *t, const struct insn *in);
+void emit_branch(struct tr *t, const struct insn *in); /* ends the block */
+void emit_helper(struct tr *t, const struct insn *in, sysinsn_fn fn);
+void emit_goto(struct tr *t, u64 target); /* leaves the block for a guest address */
+void flow_stubs(struct tr *t);
+u16 exit_liveness(struct tr *t, u64 target); /* flags that the code at target may read */
+
+void pcmap_add(struct tr *t, const struct insn *in);

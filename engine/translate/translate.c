@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/* From guest bytes to a fragment: collect a block, find flag liveness, emit. */
+#include "engine/translate/tr.h"
+
+/* Room that one block may need at most. */
+#define BLOCK_ROOM (64u << 10)
+
+void pcmap_add(struct tr *t, const struct insn *in)
+{
+	struct cpu *cpu = t->cpu;
+
+	cpu->pcmap[cpu->npcmap++] = (struct pcmap){
+		.host = (u16)(t->e.p - t->start),
+		.guest = (u16)((in->pc - t->pc) | (t->flags == FLAGS_LAZY ? PCMAP_LAZY : 0)),
+	};
+}
+
+static bool ends_block(const struct insn *in)
+{
+	bool ends = false;
+
+	switch (in->kind) {
+	case K_CALL: case K_CALL_IND: case K_RET: case K_JMP: case K_JMP_IND: case K_JCC: case K_LOOP:
+	case K_SYSCALL: case K_UD: return true;
+	case K_HELPER: sysinsn_lookup(in->mnemonic, &ends); return ends;
+	default: return false;
+	}
+}
+
+/* Host address of the code page at gva, or NULL: fault recorded. */
+static u8 *fetch_page(struct cpu *cpu, u64 gva, struct x86_walk *w)
+{
+	u8 *host;
+
+	if (x86_walk(&cpu->x, gva, ACCESS_EXEC, cpu->mode & MODE_USER, true, w))
+		return NULL;
+	host = ram_host(cpu, w->gpa, false);
+	if (!host)
+		x86_fault_code(&cpu->x, VEC_GP, 0); /* no code in MMIO space */
+	return host;
+}
+
+/* The first instruction runs over the page's end: fetch both halves. */
+static int decode_crossing(struct tr *t, u64 pc, const u8 *page, struct insn *in)
+{
+	struct fragment *f = &t->cpu->frags[t->frag];
+	u64 second = (pc & PAGE_MASK) + PAGE_SIZE;
+	unsigned first = (unsigned)(second - pc);
+	struct x86_walk w;
+	u8 buf[32], *host = fetch_page(t->cpu, t->code32 ? (u32)second : second, &w);
+
+	if (!host)
+		return -3;
+	f->gpa2 = w.gpa & PAGE_MASK;
+	tlb_protect_page(t->cpu, f->gpa2, host);
+	for (unsigned i = 0; i < 16; i++)
+		buf[i] = i < first ? page[(pc & 0xfff) + i] : host[i - first];
+	return decode(t->cpu->decoder, buf, 16, pc, t->code32, in);
+}
+
+static int collect(struct tr *t)
+{
+	u64 pc = t->pc;
+	unsigned max = t->mode & MODE_STEP ? 1 : BLOCK_MAX;
+
+	for (t->n = 0; t->n < max;) {
+		struct insn *in = &t->insns[t->n];
+		unsigned off = pc & 0xfff, avail = (unsigned)PAGE_SIZE - off;
+		int r = decode(t->cpu->decoder, t->page + off, MIN(avail, 15u), pc, t->code32, in);
+
+		if (r == -2 && avail < 15) {
+			if (t->n)
+				break;
+			r = decode_crossing(t, pc, t->page, in);
+			if (r == -3)
+				return -1;
+		}
+		if (r < 0) {
+			if (t->n)
+				break;
+			*in = (struct insn){ .pc = pc, .len = 1, .kind = K_UD };
+		}
+		t->n++;
+		pc += in->len;
+		if (ends_block(in) || (pc ^ t->pc) & PAGE_MASK)
+			break;
+	}
+	t->next = t->code32 ? (u32)pc : pc;
+	return 0;
+}
+
+static void liveness(struct tr *t)
+{
+	const struct insn *last = &t->insns[t->n - 1];
+	u16 live;
+
+	switch (last->kind) {
+	case K_JCC: live = exit_liveness(t, last->target) | exit_liveness(t, t->next); break;
+	case K_JMP: live = exit_liveness(t, last->target); break;
+	case K_CALL: case K_CALL_IND: case K_RET: case K_JMP_IND: case K_LOOP: case K_SYSCALL: case K_HELPER:
+	case K_UD: live = FL_ARITH; break;
+	default: live = exit_liveness(t, t->next); break;
+	}
+	if (t->mode & MODE_STEP)
+		live = FL_ARITH;
+	for (unsigned i = t->n; i-- > 0;) {
+		struct insn *in = &t->insns[i];
+
+		in->fl_live = live;
+		if (in->kind == K_HELPER || in->kind == K_SYSCALL || in->kind == K_UD)
+			live = FL_ARITH;
+		else
+			live = flags_live_before(in);
+	}
+}
+
+static bool makes_check(const struct insn *in)
+{
+	switch (in->kind) {
+	case K_NORMAL: return in->mem;
+	case K_LEA: case K_NOP: case K_JMP: case K_JCC: case K_LOOP: return false;
+	default: return true;
+	}
+}
+
+/* Where the block's code would first like to find the flags. */
+static enum flags_home first_home(const struct tr *t)
+{
+	for (unsigned i = 0; i < t->n; i++) {
+		const struct insn *in = &t->insns[i];
+
+		if (!flags_live_before(in))
+			return FLAGS_DEAD;
+		if (makes_check(in))
+			return FLAGS_LAZY;
+		if (in->fl_read || in->fl_write || in->fl_partial)
+			return FLAGS_HOST;
+	}
+	return FLAGS_LAZY;
+}
+
+static void emit_entry(struct tr *t)
+{
+	struct fragment *f = &t->cpu->frags[t->frag];
+	enum flags_home home = first_home(t);
+
+	f->needs_flags = home != FLAGS_DEAD;
+	if (home == FLAGS_LAZY) {
+		f->host = (u32)(u64)t->e.p;
+		flags_save(t);
+		f->lazy = (u32)(u64)t->e.p;
+	} else if (home == FLAGS_HOST) {
+		f->lazy = (u32)(u64)t->e.p;
+		flags_restore(t, true);
+		f->host = (u32)(u64)t->e.p;
+	} else {
+		f->host = f->lazy = (u32)(u64)t->e.p;
+	}
+	t->flags = home;
+}
+
+static int raise_ud(struct cpu *cpu, const struct sysinsn *in)
+{
+	(void)in;
+	return x86_fault(&cpu->x, VEC_UD);
+}
+
+static int raise_nm(struct cpu *cpu, const struct sysinsn *in)
+{
+	(void)in;
+	return x86_fault(&cpu->x, cpu->x.s.cr0 & CR0_EM ? VEC_UD : VEC_NM);
+}
+
+static void emit_insn(struct tr *t, const struct insn *in)
+{
+	sysinsn_fn fn;
+	bool ends = false;
+
+	t->cur = in;
+	if ((in->x87 || in->sse) && t->mode & MODE_NM) {
+		emit_helper(t, in, raise_nm);
+		return;
+	}
+	switch (in->kind) {
+	case K_NORMAL: emit_normal(t, in); break;
+	case K_LEA: emit_lea(t, in); break;
+	case K_NOP: break;
+	case K_PUSH: emit_push(t, in); break;
+	case K_POP: emit_pop(t, in); break;
+	case K_LEAVE: emit_leave(t, in); break;
+	case K_UD: emit_helper(t, in, raise_ud); break;
+	case K_HELPER:
+	case K_SYSCALL:
+		fn = sysinsn_lookup(in->mnemonic, &ends);
+		emit_helper(t, in, fn ? fn : raise_ud);
+		break;
+	default: emit_branch(t, in); break;
+	}
+}
+
+static bool is_branch(const struct insn *in)
+{
+	switch (in->kind) {
+	case K_CALL: case K_CALL_IND: case K_RET: case K_JMP: case K_JMP_IND: case K_JCC: case K_LOOP:
+		return true;
+	default: return false;
+	}
+}
+
+static void emit_block(struct tr *t)
+{
+	const struct insn *last = &t->insns[t->n - 1];
+
+	emit_entry(t);
+	for (unsigned i = 0; i < t->n; i++)
+		emit_insn(t, &t->insns[i]);
+	if (!is_branch(last) && last->kind != K_SYSCALL && last->kind != K_UD)
+		emit_goto(t, t->next);
+	else if (!is_branch(last))
+		e1(&t->e, 0xcc);
+	access_stubs(t);
+	flow_stubs(t);
+}
+
+static bool has_room(const struct cpu *cpu)
+{
+	return cpu->code_p + BLOCK_ROOM < cpu->code_end && cpu->nsites + STUBS_MAX < cpu->max_sites &&
+	       cpu->nexits + 16 < cpu->max_exits && cpu->nfrags + 1 < cpu->max_frags &&
+	       cpu->nsysinsns + BLOCK_MAX < cpu->max_sysinsns && cpu->npcmap + 3 * BLOCK_MAX < cpu->max_pcmap && cpu->npages + 2 < cpu->max_pages;
+}
+
+u32 translate(struct cpu *cpu, u64 pc)
+{
+	static _Thread_local struct tr tr;
+	struct tr *t = &tr;
+	struct fragment *f;
+	struct x86_walk w;
+
+	if (!has_room(cpu))
+		frag_flush_all(cpu);
+	t->cpu = cpu;
+	t->pc = pc;
+	t->mode = (u8)cpu->mode;
+	t->code32 = cpu->mode & MODE_CODE32;
+	t->nstubs = t->nexits = 0;
+	t->page = fetch_page(cpu, pc, &w);
+	if (!t->page)
+		return 0;
+	t->frag = frag_alloc(cpu);
+	f = &cpu->frags[t->frag];
+	*f = (struct fragment){ .pc = pc, .gpa = w.gpa, .mode = t->mode, .global = w.global, .look_lo = 0xffff };
+	tlb_protect_page(cpu, w.gpa & PAGE_MASK, (u8 *)t->page);
+	f->exit0 = cpu->nexits;
+	f->map = cpu->npcmap;
+	t->e.p = t->start = cpu->code_p;
+	if (collect(t)) {
+		cpu->nfrags--;
+		return 0;
+	}
+	liveness(t);
+	emit_block(t);
+	f->host_end = (u32)(u64)t->e.p;
+	f->nexits = cpu->nexits - f->exit0;
+	f->nmap = cpu->npcmap - f->map;
+	f->ninsns = (u16)t->n;
+	f->len = (u16)(t->insns[t->n - 1].pc + t->insns[t->n - 1].len - pc);
+	cpu->code_p = (u8 *)ALIGN_UP((u64)t->e.p, 16);
+	frag_publish(cpu, t->frag);
+	cpu->stats.fragments++;
+	cpu->stats.insns += t->n;
+	cpu->stats.host_bytes += (u64)(t->e.p - t->start);
+	return t->frag;
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/* The event loop of the main thread, over epoll. */
+#include "host/loop.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BATCH 8
+
+static void drain_counter(const struct loop_source *source)
+{
+	u64 count;
+
+	if (read(source->fd, &count, sizeof(count)) < 0)
+		return; /* EAGAIN: somebody was faster */
+}
+
+static void woken(void *arg, u32 events)
+{
+	(void)events;
+	drain_counter(arg);
+}
+
+static void wake(struct loop *loop)
+{
+	u64 one = 1;
+
+	if (write(loop->wake.fd, &one, sizeof(one)) < 0)
+		return; /* EAGAIN: it is awake already */
+}
+
+int loop_init(struct loop *loop)
+{
+	*loop = (struct loop){.epoll = -1, .wake = {.fd = -1}};
+	loop->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (loop->epoll < 0)
+		return -errno;
+	loop->wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (loop->wake.fd < 0)
+		return -errno;
+	loop->wake.ready = woken;
+	loop->wake.arg = &loop->wake;
+	return loop_add(loop, &loop->wake, EPOLLIN);
+}
+
+void loop_fini(struct loop *loop)
+{
+	if (loop->wake.fd >= 0)
+		close(loop->wake.fd);
+	if (loop->epoll >= 0)
+		close(loop->epoll);
+	loop->wake.fd = loop->epoll = -1;
+}
+
+/* ---- sources ---- */
+
+int loop_add(struct loop *loop, struct loop_source *source, u32 events)
+{
+	struct epoll_event event = {.events = events, .data.ptr = source};
+
+	source->events = events;
+	source->always = false;
+	if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, source->fd, &event) == 0)
+		return 0;
+	if (errno != EPERM)
+		return -errno;
+	source->always = true;
+	source->next = loop->always;
+	loop->always = source;
+	return 0;
+}
+
+void loop_watch(struct loop *loop, struct loop_source *source, u32 events)
+{
+	struct epoll_event event = {.events = events, .data.ptr = source};
+
+	if (atomic_exchange(&source->events, events) == events)
+		return;
+	if (source->always)
+		wake(loop);
+	else
+		epoll_ctl(loop->epoll, EPOLL_CTL_MOD, source->fd, &event);
+}
+
+void loop_remove(struct loop *loop, struct loop_source *source)
+{
+	struct loop_source **link = &loop->always;
+
+	source->events = 0;
+	if (!source->always) {
+		epoll_ctl(loop->epoll, EPOLL_CTL_DEL, source->fd, NULL);
+		return;
+	}
+	while (*link && *link != source)
+		link = &(*link)->next;
+	if (*link)
+		*link = source->next;
+}
+
+static bool any_always(const struct loop *loop)
+{
+	for (const struct loop_source *s = loop->always; s; s = s->next) {
+		if (s->events)
+			return true;
+	}
+	return false;
+}
+
+static void run_always(struct loop *loop)
+{
+	for (struct loop_source *s = loop->always, *next; s; s = next) {
+		u32 events = s->events;
+
+		next = s->next;
+		if (events)
+			s->ready(s->arg, events);
+	}
+}
+
+int loop_run(struct loop *loop)
+{
+	struct epoll_event event[BATCH];
+
+	while (!atomic_load(&loop->stopped)) {
+		int n = epoll_wait(loop->epoll, event, BATCH, any_always(loop) ? 0 : -1);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		for (int i = 0; i < n; i++) {
+			struct loop_source *source = event[i].data.ptr;
+
+			source->ready(source->arg, event[i].events);
+		}
+		run_always(loop);
+	}
+	return 0;
+}
+
+void loop_stop(struct loop *loop)
+{
+	atomic_store(&loop->stopped, true);
+	wake(loop);
+}
+
+void loop_restart(struct loop *loop)
+{
+	atomic_store(&loop->stopped, false);
+}
+
+/* ---- timers ---- */
+
+static void timer_ready(void *arg, u32 events)
+{
+	struct loop_timer *timer = arg;
+
+	(void)events;
+	timer->fire(timer->arg);
+}
+
+int loop_timer_init(struct loop *loop, struct loop_timer *timer, void (*fire)(void *), void *arg)
+{
+	*timer = (struct loop_timer){.fire = fire, .arg = arg, .armed = LOOP_NEVER};
+	timer->source.ready = timer_ready;
+	timer->source.arg = timer;
+	timer->source.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (timer->source.fd < 0)
+		return -errno;
+	return loop_add(loop, &timer->source, EPOLLIN);
+}
+
+void loop_timer_fini(struct loop *loop, struct loop_timer *timer)
+{
+	if (timer->source.fd <= 0)
+		return;
+	loop_remove(loop, &timer->source);
+	close(timer->source.fd);
+	timer->source.fd = -1;
+}
+
+void loop_timer_set(struct loop_timer *timer, u64 deadline)
+{
+	struct itimerspec when = {0};
+
+	/* A later time is not worth a system call; none at all is. */
+	if (deadline == timer->armed || (deadline > timer->armed && deadline != LOOP_NEVER))
+		return;
+	timer->armed = deadline;
+	if (deadline != LOOP_NEVER) {
+		when.it_value.tv_sec = (time_t)(deadline / 1000000000);
+		when.it_value.tv_nsec = (long)(deadline % 1000000000);
+		if (!deadline)
+			when.it_value.tv_nsec = 1; /* zero would disarm it */
+	}
+	timerfd_settime(timer->source.fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+void loop_timer_taken(struct loop_timer *timer)
+{
+	timer->armed = LOOP_NEVER;
+	drain_counter(&timer->source);
+}
+
+/* ---- signals ---- */
+
+static void signal_ready(void *arg, u32 events)
+{
+	struct loop_signals *signals = arg;
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(signals->source.fd, &info, sizeof(info)) == sizeof(info))
+		signals->got(signals->arg, (int)info.ssi_signo);
+}
+
+int loop_signals_init(struct loop *loop, struct loop_signals *signals, const sigset_t *set,
+	void (*got)(void *, int), void *arg)
+{
+	*signals = (struct loop_signals){.got = got, .arg = arg};
+	signals->source.ready = signal_ready;
+	signals->source.arg = signals;
+	if (pthread_sigmask(SIG_BLOCK, set, &signals->before))
+		return -errno;
+	signals->source.fd = signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (signals->source.fd < 0)
+		return -errno;
+	return loop_add(loop, &signals->source, EPOLLIN);
+}
+
+void loop_signals_fini(struct loop *loop, struct loop_signals *signals)
+{
+	if (signals->source.fd <= 0)
+		return;
+	pthread_sigmask(SIG_SETMASK, &signals->before, NULL);
+	loop_remove(loop, &signals->source);
+	close(signals->source.fd);
+	signals->source.fd = -1;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* `mullion doctor`: which engines this machine can run, why not the others, and what to do. */
+#include "main/doctor.h"
+
+#include <stdio.h>
+
+#include "main/engines.h"
+#include "main/images.h"
+
+static void show_image(const char *name)
+{
+	char path[PATH_MAX];
+	struct err err;
+
+	if (images_find(name, path, &err))
+		printf("image   %-13s missing: %s\n", name, err.text);
+	else
+		printf("image   %-13s %s\n", name, path);
+}
+
+int doctor(void)
+{
+	struct engine_report report[ENGINES];
+	const char *first = NULL;
+
+	engines_examine(report);
+	for (unsigned i = 0; i < ENGINES; i++) {
+		printf("engine  %-10s %-3s %s\n", report[i].name, report[i].usable ? "yes" : "no",
+			report[i].why);
+		if (report[i].usable && !first)
+			first = report[i].name;
+	}
+	show_image(DEFAULT_KERNEL);
+	show_image(DEFAULT_INITRD);
+	printf("mullion run takes %s\n", first ? first : "none of them: this machine cannot run VMs");
+	return first ? 0 : 1;
+}

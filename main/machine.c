@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+/* The PC's schematic: RAM, chips with their wires, PCI, in order. */
+#include "main/machine.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "boot/acpi.h"
+#include "boot/boot.h"
+#include "dev/acpi_pm.h"
+#include "dev/debug.h"
+#include "dev/hpet.h"
+#include "dev/i8042.h"
+#include "dev/i8254.h"
+#include "dev/i8259.h"
+#include "dev/ioapic.h"
+#include "dev/lapic.h"
+#include "dev/pci.h"
+#include "dev/rtc.h"
+#include "dev/uart16550.h"
+
+#define HOLE_BASE PCI_ECAM_BASE /* RAM below 4 GiB ends here at the latest */
+#define PIT_GSI 2 /* where the 8254 goes on the IOAPIC; the MADT says so */
+#define HUGE_PAGE MIB(2)
+
+/* ---- the clock ---- */
+
+static void clock_rearm(struct clock *clock)
+{
+	struct vm *vm = container_of(clock, struct vm, clock);
+	struct machine *m = container_of(vm, struct machine, vm);
+	u64 next = clock_uncovered(clock);
+
+	loop_timer_set(&m->timer, next == CLOCK_NEVER ? LOOP_NEVER : clock->base + next);
+}
+
+static void clock_expired(void *arg)
+{
+	struct machine *m = arg;
+
+	if (!vm_trylock(&m->vm))
+		return; /* the loop calls again */
+	loop_timer_taken(&m->timer);
+	clock_run(&m->vm.clock);
+	clock_rearm(&m->vm.clock);
+	pthread_mutex_unlock(&m->vm.lock);
+}
+
+/* ---- RAM ---- */
+
+static int check_memory(u64 size, struct err *err)
+{
+	u64 host = (u64)sysconf(_SC_PHYS_PAGES) * PAGE_SIZE;
+
+	if (size < MACHINE_MIN_MEMORY)
+		return err_set(err, EINVAL, "--memory: a guest needs at least %llu MiB",
+			(unsigned long long)(MACHINE_MIN_MEMORY / MIB(1)));
+	if (size > host)
+		return err_set(err, EINVAL, "--memory: %llu MiB are more than the host's %llu MiB",
+			(unsigned long long)(size / MIB(1)), (unsigned long long)(host / MIB(1)));
+	if (size % MIB(1))
+		return err_set(err, EINVAL, "--memory must be a whole number of MiB");
+	return 0;
+}
+
+/* Aligned so that the guest's large pages can be the host's; nothing is touched yet. */
+static u8 *map_ram(u64 size)
+{
+	u8 *map = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	u8 *ram;
+
+	if (map == MAP_FAILED)
+		return NULL;
+	ram = (u8 *)ALIGN_UP((uintptr_t)map, HUGE_PAGE);
+	if (ram > map)
+		munmap(map, (size_t)(ram - map));
+	if (ram < map + HUGE_PAGE)
+		munmap(ram + size, (size_t)(map + HUGE_PAGE - ram));
+	madvise(ram, size, MADV_HUGEPAGE);
+	return ram;
+}
+
+static int add_ram(struct machine *m, struct err *err)
+{
+	u64 size = m->options->memory;
+	unsigned direct = DIRECT_READ | DIRECT_WRITE;
+	int ret = check_memory(size, err);
+
+	if (ret)
+		return ret;
+	m->ram = map_ram(size);
+	if (!m->ram)
+		return err_set(err, ENOMEM, "the host does not give %llu MiB of memory: %s",
+			(unsigned long long)(size / MIB(1)), strerror(errno));
+	m->ram_below = MIN(size, HOLE_BASE);
+	m->ram_above = size - m->ram_below;
+	m->ram_low = (struct region){.name = "ram", .size = m->ram_below, .host = m->ram, .direct = direct};
+	ret = space_add(&m->vm.mem, &m->ram_low);
+	if (ret || !m->ram_above)
+		return ret;
+	m->ram_high = (struct region){.name = "ram above 4G",
+		.base = GIB(4),
+		.size = m->ram_above,
+		.host = m->ram + m->ram_below,
+		.direct = direct};
+	return space_add(&m->vm.mem, &m->ram_high);
+}
+
+/* ---- wires ---- */
+
+/* An ISA interrupt line, connected to both interrupt controllers. */
+static struct irq_line isa_irq(struct machine *m, unsigned irq)
+{
+	m->isa[irq].a = i8259_pin(m->pic, irq);
+	m->isa[irq].b = ioapic_pin(m->ioapic, irq ? irq : PIT_GSI);
+	return irq_fork_line(&m->isa[irq]);
+}
+
+static struct hpet_wires hpet_wiring(struct machine *m)
+{
+	struct hpet_wires wires = {.irq0 = isa_irq(m, I8254_IRQ), .irq8 = isa_irq(m, RTC_IRQ)};
+
+	for (unsigned pin = 0; pin < HPET_PINS; pin++) {
+		if (HPET_ROUTES & BIT(pin))
+			wires.pin[pin] = ioapic_pin(m->ioapic, pin);
+	}
+	return wires;
+}
+
+static void press_power_button(void *arg)
+{
+	struct machine *m = arg;
+
+	acpi_pm_power_button(m->acpi_pm);
+}
+
+/* ---- chips ---- */
+
+static int add_interrupt_controllers(struct machine *m)
+{
+	/* It turns deadlines into timers, and looks at the TSC again when they fire: roughly is enough. */
+	int ret = lapic_create(&m->vm, tsc_khz_since(&m->started, TSC_ROUGH_NS), &m->lapic);
+
+	if (!ret)
+		ret = i8259_create(&m->vm, lapic_lint(m->lapic, 0, 0), &m->pic);
+	if (!ret)
+		ret = ioapic_create(&m->vm, lapic_msi_sink(m->lapic), &m->ioapic);
+	if (ret)
+		return ret;
+	lapic_link(m->lapic, &(struct lapic_links){
+				     .inta = i8259_inta,
+				     .inta_ctx = m->pic,
+				     .eoi = ioapic_eoi,
+				     .eoi_ctx = m->ioapic,
+			     });
+	return 0;
+}
+
+/* The HPET's legacy mode takes the places of the 8254 and the RTC, so they are wired through it. */
+static int add_timers(struct machine *m)
+{
+	const struct rtc_config config = {.ram_below_4g = m->ram_below, .ram_above_4g = m->ram_above};
+	const struct hpet_wires wires = hpet_wiring(m);
+	struct i8254 *pit;
+	struct rtc *rtc;
+	int ret = hpet_create(&m->vm, &wires, &m->hpet);
+
+	if (!ret)
+		ret = i8254_create(&m->vm, hpet_legacy_in(m->hpet, I8254_IRQ), &pit);
+	if (!ret)
+		ret = rtc_create(&m->vm, hpet_legacy_in(m->hpet, RTC_IRQ), &config, &rtc);
+	return ret;
+}
+
+static int add_legacy_devices(struct machine *m)
+{
+	struct uart16550 *com1;
+	struct i8042 *kbc;
+	struct debug_console *debug;
+	struct debug_exit *debug_exit;
+	int ret = uart16550_create(&m->vm, UART_COM1_PORT, isa_irq(m, UART_COM1_IRQ), m->console, &com1);
+
+	if (!ret)
+		ret = i8042_create(&m->vm, isa_irq(m, I8042_IRQ), &kbc);
+	if (!ret)
+		ret = debug_console_create(&m->vm, m->console, &debug);
+	if (!ret && m->options->debug_exit)
+		ret = debug_exit_create(&m->vm, &debug_exit);
+	return ret;
+}
+
+static int open_console(struct machine *m, struct err *err)
+{
+	const struct console_config config = {
+		.vm = &m->vm, .loop = m->loop, .power_button = press_power_button, .arg = m};
+
+	switch (m->options->console) {
+	case CONSOLE_STDIO:
+		return console_stdio_create(&config, &m->console, err);
+	case CONSOLE_FILE:
+		return console_file_create(&config, m->options->console_path, &m->console, err);
+	default:
+		return console_null_create(&m->console);
+	}
+}
+
+static int add_chips(struct machine *m)
+{
+	int ret = add_interrupt_controllers(m);
+
+	if (!ret)
+		ret = add_timers(m);
+	if (!ret)
+		ret = add_legacy_devices(m);
+	if (!ret)
+		ret = acpi_pm_create(&m->vm, isa_irq(m, ACPI_SCI_IRQ), &m->acpi_pm);
+	if (!ret)
+		ret = pci_host_create(&m->vm, &m->pci);
+	return ret;
+}
+
+int machine_create(struct machine *m, struct loop *loop, const struct engine_ops *engine,
+	const struct options *options, const char *kernel, const char *initrd,
+	const struct tsc_sample *started, struct err *err)
+{
+	int ret;
+
+	*m = (struct machine){.loop = loop, .options = options, .kernel = kernel, .initrd = initrd};
+	m->started = *started;
+	err_set(err, EIO, "the machine could not be built");
+	ret = vm_init(&m->vm, "vm", engine, options->cpus);
+	if (!ret)
+		ret = loop_timer_init(loop, &m->timer, clock_expired, m);
+	if (ret)
+		return ret;
+	m->vm.clock.rearm = clock_rearm;
+	ret = add_ram(m, err);
+	if (!ret)
+		ret = open_console(m, err);
+	if (!ret)
+		ret = add_chips(m);
+	return ret;
+}
+
+void machine_destroy(struct machine *m)
+{
+	vm_fini(&m->vm);
+	if (m->console)
+		m->console->ops->close(m->console);
+	m->console = NULL;
+	loop_timer_fini(m->loop, &m->timer);
+	if (m->ram)
+		munmap(m->ram, m->options->memory);
+	m->ram = NULL;
+}
+
+/* ---- what firmware would have done ---- */
+
+static void describe(const struct machine *m, struct acpi_config *acpi)
+{
+	*acpi = (struct acpi_config){
+		.nvcpus = m->vm.nvcpus,
+		.lapic_base = (u32)LAPIC_BASE,
+		.ioapic_base = (u32)IOAPIC_BASE,
+		.ioapic_id = IOAPIC_ID,
+		.hpet_base = HPET_BASE,
+		.hpet_id = HPET_ID,
+		.ecam_base = PCI_ECAM_BASE,
+		.ecam_size = PCI_ECAM_SIZE,
+		.pm1_event_port = ACPI_PM1_EVT_PORT,
+		.pm1_control_port = ACPI_PM1_CNT_PORT,
+		.pm_timer_port = ACPI_PM_TMR_PORT,
+		.gpe0_port = ACPI_GPE0_PORT,
+		.gpe0_len = ACPI_GPE0_LEN,
+		.sci_irq = ACPI_SCI_IRQ,
+		.sleep_type_s5 = ACPI_SLP_TYP_S5,
+		.reset_port = PCI_RESET_PORT,
+		.reset_value = PCI_RESET_VALUE,
+		.rtc_century = RTC_CENTURY,
+		.rtc_port = RTC_PORT,
+		.rtc_irq = RTC_IRQ,
+		.com1_port = UART_COM1_PORT,
+		.com1_irq = UART_COM1_IRQ,
+		.pci_config_port = PCI_CONFIG_PORT,
+		.above_4g = m->ram_above,
+	};
+}
+
+int machine_load(struct machine *m, struct err *err)
+{
+	struct acpi_config acpi;
+	struct boot_config boot = {
+		.kernel = m->kernel,
+		.initrd = m->initrd,
+		.command_line = m->options->append,
+		.memory = {m->ram_below, m->ram_above, PCI_ECAM_BASE, PCI_ECAM_SIZE},
+	};
+	int ret;
+
+	describe(m, &acpi);
+	ret = acpi_load(&m->vm.mem, &acpi, &boot.rsdp);
+	if (ret)
+		return err_set(err, -ret, "no room for the ACPI tables");
+	ret = boot_load(&m->vm.mem, &boot, &m->vm.vcpu[0].regs, err);
+	if (ret)
+		return ret;
+	/* Last, so that the time that loading took measures the TSC. */
+	m->vm.tsc_khz = tsc_khz_since(&m->started, TSC_EXACT_NS);
+	return 0;
+}
+
+void machine_reset(struct machine *m)
+{
+	vm_reset(&m->vm);
+	madvise(m->ram, m->options->memory, MADV_DONTNEED);
+	console_stdio_restart(m->console);
+}

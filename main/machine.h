@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The PC: the only place that names concrete chips. machine_create is its
+ * schematic.
+ */
+#pragma once
+
+#include "backend/console_stdio.h"
+#include "dev/irq_fork.h"
+#include "host/err.h"
+#include "host/loop.h"
+#include "host/tsc.h"
+#include "main/options.h"
+#include "vm/vm.h"
+
+#define MACHINE_MIN_MEMORY MIB(32)
+#define ISA_IRQS 16
+
+struct machine {
+	struct vm vm;
+	struct loop *loop;
+	struct loop_timer timer; /* the VM's clock, while no vCPU covers it */
+	const struct options *options;
+	const char *kernel, *initrd;
+	struct tsc_sample started;
+
+	u8 *ram;
+	u64 ram_below, ram_above;
+	struct region ram_low, ram_high;
+	struct console *console;
+	struct irq_fork isa[ISA_IRQS]; /* each goes to the 8259 and to the IOAPIC */
+
+	/* Chips that others are wired to, or that somebody asks for. */
+	struct i8259 *pic;
+	struct ioapic *ioapic;
+	struct lapic_bus *lapic;
+	struct hpet *hpet;
+	struct pci_host *pci;
+	struct acpi_pm *acpi_pm;
+};
+
+/*
+ * Everything except the guest's memory contents. The kernel's and initrd's
+ * names (initrd may be NULL), the options and the loop stay the caller's.
+ * 0 or -errno; machine_destroy accepts a half-made machine.
+ */
+int machine_create(struct machine *m, struct loop *loop, const struct engine_ops *engine,
+	const struct options *options, const char *kernel, const char *initrd,
+	const struct tsc_sample *started, struct err *err);
+void machine_destroy(struct machine *m);
+/* Loads the kernel and sets vCPU 0's registers, ready for vm_start. 0 or -errno. */
+int machine_load(struct machine *m, struct err *err);
+/* After a run: power-on state, memory zero. machine_load comes next. */
+void machine_reset(struct machine *m);
