@@ -422,6 +422,9 @@ void i8254_reset(struct i8254 *pit)
 		pit->channel[i].gate = i != 2;
 		set_mode(&pit->channel[i], ACCESS_BOTH << 4);
 	}
+	/* as firmware leaves it: 18.2 Hz; Linux's entropy code waits for a loaded count */
+	set_mode(&pit->channel[0], ACCESS_BOTH << 4 | 3 << 1);
+	load(&pit->channel[0], tick_of(clock_now(pit->clock)));
 	pit->speaker = false;
 	reprogrammed(pit);
 }

@@ -326,7 +326,6 @@ static void take_reg(const ZydisDecodedOperand *op, struct insn *in)
 
 	if (r < 0)
 		return;
-	in->hi8 |= is_hi8(op->reg.value);
 	if (op->actions & ZYDIS_OPERAND_ACTION_MASK_READ)
 		in->gpr_read |= (u16)(1u << r);
 	if (op->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) {
@@ -334,6 +333,10 @@ static void take_reg(const ZydisDecodedOperand *op, struct insn *in)
 		/* a partial or conditional write keeps some of the old value */
 		if (partial || !(op->actions & ZYDIS_OPERAND_ACTION_WRITE))
 			in->gpr_read |= (u16)(1u << r);
+	}
+	if (is_hi8(op->reg.value)) { /* stays as it is encoded */
+		in->hi8 = true;
+		return;
 	}
 	switch (op->encoding) {
 	case ZYDIS_OPERAND_ENCODING_MODRM_REG: in->gpr_reg = (i8)r; break;
@@ -422,7 +425,7 @@ static void take_encoding(const ZydisDecodedInstruction *zi, struct insn *in)
 	in->opcode_at = (u8)i;
 	if (zi->attributes & ZYDIS_ATTRIB_HAS_MODRM) {
 		in->modrm_at = zi->raw.modrm.offset;
-		in->modrm_reg = zi->raw.modrm.reg;
+		in->modrm_reg = (u8)(zi->raw.modrm.reg | (in->rex & 4) << 1);
 	}
 	if (zi->raw.imm[0].size) {
 		in->imm_at = zi->raw.imm[0].offset;
