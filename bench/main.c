@@ -9,6 +9,8 @@
  */
 #include "bench/bench.h"
 
+#include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,13 +43,34 @@ static double duration(const char *command)
 	return now_ns() - start;
 }
 
+/* A row that crashes or hangs on an unfinished engine shall not take the others with it. */
+static sigjmp_buf next_row;
+
+static void give_up(int signal)
+{
+	(void)signal;
+	siglongjmp(next_row, 1);
+}
+
+static void catch_failures(void)
+{
+	static const int signals[] = { SIGILL, SIGSEGV, SIGBUS, SIGFPE, SIGALRM };
+	struct sigaction action = { .sa_handler = give_up };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(signals); i++)
+		sigaction(signals[i], &action, NULL);
+	alarm(120);
+}
+
 static void run_row(const struct row *r)
 {
 	double ns[64];
 	u64 sum = 0, spent = 0;
 	int i;
 
-	if (r->able && !r->able()) {
+	catch_failures();
+	if (sigsetjmp(next_row, 1) || (r->able && !r->able())) {
 		printf("row %s %s - 0\n", r->name, r->class);
 		return;
 	}

@@ -189,7 +189,8 @@ static void run_until_end(struct runner *r)
 
 /* ---- after ---- */
 
-static void report_triple_fault(struct vm *vm, const char *what)
+/* What stopped the VM, and the registers with it. */
+static void report(struct vm *vm, const char *what)
 {
 	log_line("%s", what);
 	dump_registers(stderr, &vm->vcpu[0].regs);
@@ -209,10 +210,10 @@ static int status_of(struct vm *vm)
 		log_line("timeout");
 		return STATUS_TIMEOUT;
 	case VM_TRIPLE_FAULT:
-		report_triple_fault(vm, "triple fault");
+		report(vm, "triple fault");
 		return STATUS_TRIPLE_FAULT;
 	default:
-		report_triple_fault(vm, "a fault of mullion itself stopped the VM");
+		report(vm, "a fault of mullion itself stopped the VM");
 		return STATUS_FAULT;
 	}
 }

@@ -211,17 +211,23 @@ static u64 ones(unsigned size)
 	return size < 8 ? BIT(8 * size) - 1 : UINT64_MAX;
 }
 
+/* The sizes are constants, so that each copy is one access: atomic, if aligned, as the guest expects. */
 static u64 host_load(const u8 *host, unsigned size)
 {
+	u64 value = 0;
+
 	switch (size) {
 	case 1:
 		return *host;
 	case 2:
-		return *(const u16 __attribute__((aligned(1), may_alias)) *)host;
+		memcpy(&value, host, 2);
+		return value;
 	case 4:
-		return *(const u32 __attribute__((aligned(1), may_alias)) *)host;
+		memcpy(&value, host, 4);
+		return value;
 	default:
-		return *(const u64 __attribute__((aligned(1), may_alias)) *)host;
+		memcpy(&value, host, 8);
+		return value;
 	}
 }
 
@@ -232,13 +238,13 @@ static void host_store(u8 *host, unsigned size, u64 value)
 		*host = (u8)value;
 		break;
 	case 2:
-		*(u16 __attribute__((aligned(1), may_alias)) *)host = (u16)value;
+		memcpy(host, &value, 2);
 		break;
 	case 4:
-		*(u32 __attribute__((aligned(1), may_alias)) *)host = (u32)value;
+		memcpy(host, &value, 4);
 		break;
 	default:
-		*(u64 __attribute__((aligned(1), may_alias)) *)host = value;
+		memcpy(host, &value, 8);
 		break;
 	}
 }

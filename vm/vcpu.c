@@ -150,7 +150,8 @@ void vcpu_kick(struct vcpu *vcpu, u32 events)
 	atomic_fetch_or(&vcpu->events, events);
 	if (!vcpu->started)
 		return;
-	if (atomic_load(&vcpu->sleeping))
+	/* Clearing the word makes a wait fail that has been decided on, but not begun. */
+	if (atomic_exchange(&vcpu->sleeping, 0))
 		futex_wake(&vcpu->sleeping);
 	else
 		vcpu->vm->engine->kick(vcpu);

@@ -46,6 +46,7 @@ __attribute__((target("sse4.1"))) static u64 sse_saxpy(u64 n)
 	__m128 a = _mm_set1_ps(0.001f);
 	int i;
 
+	floats();
 	for (; n; n--)
 		for (i = 0; i < 4096; i += 4)
 			_mm_storeu_ps(y + i, _mm_add_ps(_mm_mul_ps(a, _mm_loadu_ps(x + i)), _mm_loadu_ps(y + i)));

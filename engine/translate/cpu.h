@@ -306,7 +306,8 @@ struct cpu {
 
 	struct translate_stats stats;
 	_Alignas(64) u8 bounce_buf[BOUNCE_SIZE + 128];
-	_Alignas(64) u8 xsave[8192];
+	_Alignas(64) u8 xsave[8192]; /* the guest's vector state while it is not live */
+	_Alignas(64) u8 xbounce[8192]; /* for XSAVE areas that are not in one piece */
 };
 
 #define SITES_MAX (1u << 21)

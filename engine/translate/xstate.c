@@ -111,10 +111,10 @@ int xsave_insn(struct cpu *cpu, const struct sysinsn *in)
 		host_xsave(area, mask, compact, is_wide(in));
 		return 0;
 	}
-	if (guest_read(cpu, ea, cpu->xsave, size, PRIV_CPL))
+	if (guest_read(cpu, ea, cpu->xbounce, size, PRIV_CPL))
 		return -1;
-	host_xsave(cpu->xsave, mask, compact, is_wide(in));
-	return guest_write(cpu, ea, cpu->xsave, size, PRIV_CPL);
+	host_xsave(cpu->xbounce, mask, compact, is_wide(in));
+	return guest_write(cpu, ea, cpu->xbounce, size, PRIV_CPL);
 }
 
 /* The header's rules (SDM vol. 1, 13.8): what breaks them is #GP. */
@@ -159,9 +159,9 @@ int xrstor_insn(struct cpu *cpu, const struct sysinsn *in)
 		return -1;
 	fpu_restore(cpu);
 	if (!area) {
-		if (guest_read(cpu, ea, cpu->xsave, size, PRIV_CPL))
+		if (guest_read(cpu, ea, cpu->xbounce, size, PRIV_CPL))
 			return -1;
-		area = cpu->xsave;
+		area = cpu->xbounce;
 	}
 	if (check_header(cpu, area, mask))
 		return -1;

@@ -261,10 +261,9 @@ static void system_calls(void)
 	wr_msr(MSR_SYSENTER_ESP, (u64)ist_stacks[3]);
 	wr_msr(MSR_SYSENTER_EIP, (u64)c_sysenter_entry);
 	RUN(c_sysenter);
-	if (!is_intel()) {
-		check("sysenter-32", last.vec, VEC_UD);
+	/* AMD's processors refuse it in long mode; an engine may offer it all the same. */
+	if (!is_intel() && last.vec == VEC_UD)
 		return;
-	}
 	check("sysenter-32", last.vec << 32 | EAX, (u64)UEXIT << 32 | 0x5151);
 	check("sysexit-32-cs", last.cs, UCODE32);
 }

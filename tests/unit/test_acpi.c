@@ -101,7 +101,7 @@ static const u8 *find(const char *name)
 
 static void checksums_are_right(void **state)
 {
-	static const char *const names[] = { "FACP", "APIC", "HPET", "MCFG", "DSDT" };
+	static const char *const names[] = {"FACP", "APIC", "HPET", "MCFG", "DSDT"};
 
 	(void)state;
 	assert_memory_equal(tables, "RSD PTR ", 8);
@@ -135,7 +135,7 @@ static void fadt_says_what_is_there(void **state)
 static void madt_lists_every_cpu(void **state)
 {
 	const u8 *madt = find("APIC"), *end = madt + get(madt + 4, 4);
-	unsigned seen[8] = { 0 };
+	unsigned seen[8] = {0};
 
 	(void)state;
 	for (const u8 *p = madt + 44; p < end; p += p[1]) {
@@ -196,18 +196,20 @@ static void iasl_accepts(const char *dir, const char *name)
 	fclose(file);
 	assert_int_equal(command("cd %s && iasl -d %s.aml >%s.log 2>&1", dir, name), 0);
 	assert_int_equal(command("cd %s && ! grep -i error %s.log >&2; : %s", dir, name), 0);
-	assert_int_equal(command("cd %s && iasl -we -p %s.new %s.dsl >new.log 2>&1 || { cat new.log >&2; false; }",
-				 dir, name),
-			 0);
-	assert_int_equal(command("cd %s && grep -q ' 0 Errors, 0 Warnings' new.log || { : %s %s; cat new.log >&2; "
-				 "grep -q 'Compilation successful' new.log; }",
-				 dir, name),
-			 0);
+	assert_int_equal(
+		command("cd %s && iasl -we -p %s.new %s.dsl >new.log 2>&1 || { cat new.log >&2; false; }",
+			dir, name),
+		0);
+	assert_int_equal(
+		command("cd %s && grep -q ' 0 Errors, 0 Warnings' new.log || { : %s %s; cat new.log >&2; "
+			"grep -q 'Compilation successful' new.log; }",
+			dir, name),
+		0);
 }
 
 static void iasl_accepts_all(void **state)
 {
-	static const char *const names[] = { "FACP", "APIC", "HPET", "MCFG", "DSDT" };
+	static const char *const names[] = {"FACP", "APIC", "HPET", "MCFG", "DSDT"};
 	char dir[] = "/tmp/test_acpi.XXXXXX";
 
 	(void)state;

@@ -39,7 +39,7 @@ static void fixture_ram(struct fixture *f)
 	space_fini(&f->mem);
 	space_init(&f->mem, GIB(64));
 	madvise(f->ram, RAM + HIGH_RAM, MADV_DONTNEED);
-	f->low = (struct region){ .size = RAM, .host = f->ram, .direct = DIRECT_READ | DIRECT_WRITE };
+	f->low = (struct region){.size = RAM, .host = f->ram, .direct = DIRECT_READ | DIRECT_WRITE};
 	f->high = f->low;
 	f->high.base = GIB(4);
 	f->high.size = HIGH_RAM;
@@ -61,7 +61,7 @@ static int setup(void **state)
 	f->config = (struct boot_config){
 		.kernel = f->kernel,
 		.command_line = "console=ttyS0",
-		.memory = { RAM, HIGH_RAM, ECAM, MIB(256) },
+		.memory = {RAM, HIGH_RAM, ECAM, MIB(256)},
 		.rsdp = BOOT_ACPI,
 	};
 	*state = f;
@@ -261,7 +261,8 @@ static void a_large_initrd_goes_above_4g(void **state)
 
 static void truncated_kernels_are_refused(void **state)
 {
-	static const size_t lens[] = { BZ_SIZE - 16, BZ_SIZE - PAYLOAD, 0x300, 0x260, 0x210, 0x206, 0x201, 10, 1 };
+	static const size_t lens[] = {
+		BZ_SIZE - 16, BZ_SIZE - PAYLOAD, 0x300, 0x260, 0x210, 0x206, 0x201, 10, 1};
 	struct fixture *f = *state;
 
 	good_bzimage();
@@ -387,7 +388,7 @@ struct elf_file {
 
 static struct elf_file good_elf(void)
 {
-	struct elf_file elf = { .name = "Xen", .entry = MIB(1) + 0x10 };
+	struct elf_file elf = {.name = "Xen", .entry = MIB(1) + 0x10};
 
 	memcpy(elf.header.e_ident, ELFMAG, SELFMAG);
 	elf.header.e_ident[EI_CLASS] = ELFCLASS64;
@@ -398,16 +399,16 @@ static struct elf_file good_elf(void)
 	elf.header.e_phoff = offsetof(struct elf_file, segment);
 	elf.header.e_phentsize = sizeof(Elf64_Phdr);
 	elf.header.e_phnum = 2;
-	elf.segment[0] = (Elf64_Phdr){ .p_type = PT_LOAD,
-				       .p_offset = offsetof(struct elf_file, text),
-				       .p_vaddr = 0xffffffff80000000,
-				       .p_paddr = MIB(1),
-				       .p_filesz = sizeof(elf.text),
-				       .p_memsz = 4096 };
-	elf.segment[1] = (Elf64_Phdr){ .p_type = PT_NOTE,
-				       .p_offset = offsetof(struct elf_file, note),
-				       .p_filesz = sizeof(elf.note) + 8 };
-	elf.note = (Elf64_Nhdr){ .n_namesz = 4, .n_descsz = 4, .n_type = 18 };
+	elf.segment[0] = (Elf64_Phdr){.p_type = PT_LOAD,
+		.p_offset = offsetof(struct elf_file, text),
+		.p_vaddr = 0xffffffff80000000,
+		.p_paddr = MIB(1),
+		.p_filesz = sizeof(elf.text),
+		.p_memsz = 4096};
+	elf.segment[1] = (Elf64_Phdr){.p_type = PT_NOTE,
+		.p_offset = offsetof(struct elf_file, note),
+		.p_filesz = sizeof(elf.note) + 8};
+	elf.note = (Elf64_Nhdr){.n_namesz = 4, .n_descsz = 4, .n_type = 18};
 	memset(elf.text, 0xcd, sizeof(elf.text));
 	return elf;
 }

@@ -32,7 +32,7 @@ static struct clock fake_clock(void)
 {
 	fake_now = 0;
 	rearms = 0;
-	return (struct clock){ .now = now, .rearm = count_rearm, .covered = CLOCK_NEVER };
+	return (struct clock){.now = now, .rearm = count_rearm, .covered = CLOCK_NEVER};
 }
 
 /* ---- timers ---- */
@@ -93,7 +93,7 @@ static void again(void *arg)
 static void periodic_timers_catch_up(void **state)
 {
 	struct clock clock = fake_clock();
-	struct periodic p = { .clock = &clock, .period = 10 };
+	struct periodic p = {.clock = &clock, .period = 10};
 
 	(void)state;
 	timer_init(&p.timer, again, &p);
@@ -107,7 +107,7 @@ static void periodic_timers_catch_up(void **state)
 static void a_run_ends(void **state)
 {
 	struct clock clock = fake_clock();
-	struct periodic p = { .clock = &clock, .period = 0 };
+	struct periodic p = {.clock = &clock, .period = 0};
 
 	(void)state;
 	timer_init(&p.timer, again, &p);
@@ -175,7 +175,7 @@ static void guest_button(void *ctx)
 	((struct guest *)ctx)->buttons++;
 }
 
-static const struct typist_ops guest_ops = { guest_type, guest_idle, guest_room, guest_button };
+static const struct typist_ops guest_ops = {guest_type, guest_idle, guest_room, guest_button};
 
 static void guest_init(struct guest *g)
 {

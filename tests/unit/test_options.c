@@ -21,7 +21,7 @@ static int parse(const char *words)
 {
 	static char copy[256];
 	static char program[] = "mullion";
-	char *argv[20] = { program };
+	char *argv[20] = {program};
 	int argc = 1;
 
 	strcpy(copy, words);
@@ -56,9 +56,10 @@ static void defaults(void **state)
 static void everything_given(void **state)
 {
 	(void)state;
-	assert_int_equal(parse("run --kernel k --initrd=i --append a=b --memory 2G --cpus 1 --engine translate "
-			       "--console out.txt --no-reboot --timeout 1.5 --debug-exit --stats"),
-			 0);
+	assert_int_equal(
+		parse("run --kernel k --initrd=i --append a=b --memory 2G --cpus 1 --engine translate "
+		      "--console out.txt --no-reboot --timeout 1.5 --debug-exit --stats"),
+		0);
 	assert_string_equal(options.kernel, "k");
 	assert_string_equal(options.initrd, "i");
 	assert_string_equal(options.append, "a=b");
@@ -105,10 +106,10 @@ static void wrong_usage(void **state)
 
 static void wrong_numbers(void **state)
 {
-	static const char *const sizes[] = { "", "M", "-1", "1X", "12MM", "1.5G", "99999999999999999999", "17179869184T", " 5" };
-	static const char *const times[] = { "run --timeout 0",   "run --timeout -3",  "run --timeout x",
-					     "run --timeout 5s",  "run --timeout nan", "run --timeout inf",
-					     "run --timeout 1e99" };
+	static const char *const sizes[] = {
+		"", "M", "-1", "1X", "12MM", "1.5G", "99999999999999999999", "17179869184T", " 5"};
+	static const char *const times[] = {"run --timeout 0", "run --timeout -3", "run --timeout x",
+		"run --timeout 5s", "run --timeout nan", "run --timeout inf", "run --timeout 1e99"};
 	u64 bytes;
 
 	(void)state;
@@ -124,8 +125,8 @@ static void sizes(void **state)
 	static const struct {
 		const char *text;
 		u64 bytes;
-	} good[] = { { "64", MIB(64) },	 { "512M", MIB(512) }, { "65536K", MIB(64) }, { "2g", GIB(2) },
-		     { "1T", GIB(1024) }, { "3GiB", GIB(3) },	{ "5MB", MIB(5) } };
+	} good[] = {{"64", MIB(64)}, {"512M", MIB(512)}, {"65536K", MIB(64)}, {"2g", GIB(2)},
+		{"1T", GIB(1024)}, {"3GiB", GIB(3)}, {"5MB", MIB(5)}};
 	u64 bytes;
 
 	(void)state;
@@ -152,9 +153,12 @@ static void images_are_looked_for(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(defaults),	    cmocka_unit_test(everything_given),
-		cmocka_unit_test(other_commands),   cmocka_unit_test(wrong_usage),
-		cmocka_unit_test(wrong_numbers),    cmocka_unit_test(sizes),
+		cmocka_unit_test(defaults),
+		cmocka_unit_test(everything_given),
+		cmocka_unit_test(other_commands),
+		cmocka_unit_test(wrong_usage),
+		cmocka_unit_test(wrong_numbers),
+		cmocka_unit_test(sizes),
 		cmocka_unit_test(images_are_looked_for),
 	};
 

@@ -53,16 +53,16 @@ static void probe_write(struct device *dev, u64 offset, unsigned size, u64 value
 	probe->log[probe->n++].write = true;
 }
 
-static const struct region_ops any_size = { probe_read, probe_write, 0, 0 };
-static const struct region_ops bytes_only = { probe_read, probe_write, 1, 1 };
-static const struct region_ops words_only = { probe_read, probe_write, 4, 4 };
+static const struct region_ops any_size = {probe_read, probe_write, 0, 0};
+static const struct region_ops bytes_only = {probe_read, probe_write, 1, 1};
+static const struct region_ops words_only = {probe_read, probe_write, 4, 4};
 
 static void hides_and_uncovers(void **state)
 {
 	struct space space;
-	u8 ram[0x1000] = { 0 };
-	struct region low = { .size = 0x1000, .host = ram, .direct = DIRECT_READ | DIRECT_WRITE };
-	struct region hole = { .base = 0x400, .size = 0x100 };
+	u8 ram[0x1000] = {0};
+	struct region low = {.size = 0x1000, .host = ram, .direct = DIRECT_READ | DIRECT_WRITE};
+	struct region hole = {.base = 0x400, .size = 0x100};
 
 	(void)state;
 	assert_int_equal(space_init(&space, 0x10000), 0);
@@ -88,14 +88,14 @@ static void hides_and_uncovers(void **state)
 static void refuses_what_does_not_fit(void **state)
 {
 	struct space space;
-	struct region region = { .base = 0xffff, .size = 2 };
+	struct region region = {.base = 0xffff, .size = 2};
 
 	(void)state;
 	space_init(&space, 0x10000);
 	assert_int_equal(space_add(&space, &region), -EINVAL);
 	region.size = 0;
 	assert_int_equal(space_add(&space, &region), -EINVAL);
-	region = (struct region){ .base = 0x100, .size = UINT64_MAX };
+	region = (struct region){.base = 0x100, .size = UINT64_MAX};
 	assert_int_equal(space_add(&space, &region), -EINVAL);
 	region.size = 1;
 	assert_int_equal(space_add(&space, &region), 0);
@@ -121,11 +121,10 @@ static void open_bus(void **state)
 static void rom_reads_directly_and_writes_by_ops(void **state)
 {
 	struct space space;
-	struct probe probe = { 0 };
-	u8 rom[16] = { 1, 2, 3, 4 };
+	struct probe probe = {0};
+	u8 rom[16] = {1, 2, 3, 4};
 	struct region region = {
-		.size = 16, .host = rom, .direct = DIRECT_READ, .ops = &any_size, .dev = &probe.dev
-	};
+		.size = 16, .host = rom, .direct = DIRECT_READ, .ops = &any_size, .dev = &probe.dev};
 
 	(void)state;
 	space_init(&space, 0x100);
@@ -143,8 +142,8 @@ static void rom_reads_directly_and_writes_by_ops(void **state)
 static void splits_for_small_devices(void **state)
 {
 	struct space space;
-	struct probe probe = { 0 };
-	struct region region = { .base = 0x3f8, .size = 8, .ops = &bytes_only, .dev = &probe.dev };
+	struct probe probe = {0};
+	struct region region = {.base = 0x3f8, .size = 8, .ops = &bytes_only, .dev = &probe.dev};
 
 	(void)state;
 	space_init(&space, 0x10000);
@@ -164,8 +163,8 @@ static void splits_for_small_devices(void **state)
 static void aligns_pieces(void **state)
 {
 	struct space space;
-	struct probe probe = { 0 };
-	struct region region = { .size = 0x100, .ops = &any_size, .dev = &probe.dev };
+	struct probe probe = {0};
+	struct region region = {.size = 0x100, .ops = &any_size, .dev = &probe.dev};
 
 	(void)state;
 	space_init(&space, 0x1000);
@@ -182,8 +181,8 @@ static void aligns_pieces(void **state)
 static void widens_for_word_devices(void **state)
 {
 	struct space space;
-	struct probe probe = { 0 };
-	struct region region = { .size = 0x100, .ops = &words_only, .dev = &probe.dev };
+	struct probe probe = {0};
+	struct region region = {.size = 0x100, .ops = &words_only, .dev = &probe.dev};
 
 	(void)state;
 	space_init(&space, 0x1000);
@@ -208,7 +207,7 @@ static void matches_a_simple_model(void **state)
 
 	(void)state;
 	for (unsigned round = 0; round < 200; round++) {
-		struct region region[REGIONS] = { 0 };
+		struct region region[REGIONS] = {0};
 		struct space space;
 
 		space_init(&space, LIMIT);

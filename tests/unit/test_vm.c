@@ -214,7 +214,7 @@ static void the_loop_runs_timers_of_a_busy_vcpu(void **state)
 static void a_halted_vcpu_is_idle(void **state)
 {
 	struct fixture *f = *state;
-	struct timespec moment = { .tv_nsec = 1000000 };
+	struct timespec moment = {.tv_nsec = 1000000};
 
 	assert_false(vm_idle(&f->vm));
 	assert_int_equal(vm_start(&f->vm), 0);
