@@ -3,7 +3,7 @@
 #include "backend/typist.h"
 
 #define MS 1000000ull
-#define PROMPT_NS (20 * MS) /* silence after what looks like a prompt */
+#define PROMPT_NS (10 * MS) /* silence after what looks like a prompt */
 #define QUIET_NS (300 * MS) /* silence and halt without a prompt */
 #define END_QUIET_NS (1000 * MS) /* the same before another Ctrl-D */
 #define POLL_NS (50 * MS) /* it was silent, but still ran: look again */

@@ -63,17 +63,12 @@ static void catch_failures(void)
 	alarm(120);
 }
 
-static void run_row(const struct row *r)
+static void measure(const struct row *r)
 {
 	double ns[64];
 	u64 sum = 0, spent = 0;
 	int i;
 
-	catch_failures();
-	if (sigsetjmp(next_row, 1) || (r->able && !r->able())) {
-		printf("row %s %s - 0\n", r->name, r->class);
-		return;
-	}
 	if (r->setup)
 		r->setup();
 	for (i = 0; i < runs && spent < row_limit; i++) {
@@ -94,6 +89,15 @@ static void run_row(const struct row *r)
 	}
 	qsort(ns, i, sizeof(ns[0]), by_value);
 	printf("row %s %s %.2f %llx\n", r->name, r->class, i & 1 ? ns[i / 2] : (ns[i / 2 - 1] + ns[i / 2]) / 2, (unsigned long long)sum);
+}
+
+static void run_row(const struct row *r)
+{
+	catch_failures();
+	if (sigsetjmp(next_row, 1) || (r->able && !r->able()))
+		printf("row %s %s - 0\n", r->name, r->class);
+	else
+		measure(r);
 }
 
 static bool picked(const struct row *r, char **patterns)

@@ -60,17 +60,25 @@ void loop_fini(struct loop *loop)
 
 /* ---- sources ---- */
 
-int loop_add(struct loop *loop, struct loop_source *source, u32 events)
+/* epoll reports a hang-up even to those who want nothing, so such a source is taken out. */
+static int set_events(struct loop *loop, struct loop_source *source, u32 before, u32 events)
 {
 	struct epoll_event event = {.events = events, .data.ptr = source};
+	int op = !events ? EPOLL_CTL_DEL : before ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
 
+	return epoll_ctl(loop->epoll, op, source->fd, &event) ? -errno : 0;
+}
+
+int loop_add(struct loop *loop, struct loop_source *source, u32 events)
+{
+	int ret = set_events(loop, source, 0, EPOLLIN);
+
+	source->always = ret == -EPERM;
 	source->events = events;
-	source->always = false;
-	if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, source->fd, &event) == 0)
-		return 0;
-	if (errno != EPERM)
-		return -errno;
-	source->always = true;
+	if (!ret)
+		return events == EPOLLIN ? 0 : set_events(loop, source, EPOLLIN, events);
+	if (!source->always)
+		return ret;
 	source->next = loop->always;
 	loop->always = source;
 	return 0;
@@ -78,25 +86,23 @@ int loop_add(struct loop *loop, struct loop_source *source, u32 events)
 
 void loop_watch(struct loop *loop, struct loop_source *source, u32 events)
 {
-	struct epoll_event event = {.events = events, .data.ptr = source};
+	u32 before = atomic_exchange(&source->events, events);
 
-	if (atomic_exchange(&source->events, events) == events)
+	if (before == events)
 		return;
 	if (source->always)
 		wake(loop);
 	else
-		epoll_ctl(loop->epoll, EPOLL_CTL_MOD, source->fd, &event);
+		set_events(loop, source, before, events);
 }
 
 void loop_remove(struct loop *loop, struct loop_source *source)
 {
 	struct loop_source **link = &loop->always;
 
-	source->events = 0;
-	if (!source->always) {
-		epoll_ctl(loop->epoll, EPOLL_CTL_DEL, source->fd, NULL);
+	loop_watch(loop, source, 0);
+	if (!source->always)
 		return;
-	}
 	while (*link && *link != source)
 		link = &(*link)->next;
 	if (*link)

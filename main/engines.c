@@ -64,6 +64,6 @@ const struct engine_ops *engines_choose(const char *name, char *why, size_t len)
 	if (name)
 		snprintf(why, len, "as asked");
 	else
-		snprintf(why, len, "the one engine of this version");
+		snprintf(why, len, "kvm and metal are not built yet");
 	return &translate_engine;
 }

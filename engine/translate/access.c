@@ -24,6 +24,7 @@ struct gmem insn_gmem(const struct tr *t, const struct insn *in)
 		.seg = in->seg,
 		.a32 = t->code32 || in->addrsize < 8,
 		.disp = in->disp,
+		.rip_rel = in->rip_rel,
 	};
 }
 
@@ -48,12 +49,22 @@ static struct mem ea_regs(struct tr *t, const struct gmem *g)
 	return m;
 }
 
+static void emit_constant_address(struct tr *t, const struct gmem *g)
+{
+	u64 a = g->a32 ? (u32)g->disp : (u64)g->disp;
+
+	if (g->rip_rel)
+		emit_va(t, S0, a);
+	else
+		mov_imm(&t->e, S0, a);
+}
+
 void emit_ea(struct tr *t, const struct gmem *g)
 {
 	struct emit *e = &t->e;
 
 	if (g->base < 0 && g->index < 0) {
-		mov_imm(e, S0, g->a32 ? (u32)g->disp : (u64)g->disp);
+		emit_constant_address(t, g);
 	} else {
 		op_rm(e, !g->a32, 0x8d, S0, ea_regs(t, g));
 		if (t->cur && t->cur->addrsize == 2 && t->cur->mem)
@@ -76,7 +87,8 @@ static struct site *new_site(struct tr *t, const struct insn *in, unsigned size,
 	s->flags = (u8)flags;
 	s->insn_len = in->len;
 	s->misses = 0;
-	meta->rip = in->pc;
+	meta->page = t->cpu->frags[t->frag].page;
+	meta->off = in->pc & 0xfff;
 	meta->lane = in->lane;
 	meta->mask_reg = in->mask_reg;
 	return s;
@@ -107,6 +119,7 @@ struct mem access_check(struct tr *t, const struct insn *in, const struct gmem *
 	s->site = new_site(t, in, size, site_flags | (form == FORM_PAGE ? SITE_CONST : 0u));
 	s->flags = t->flags;
 	s->op = NULL;
+	s->g = *g;
 	s->address = g->a32 ? (u32)g->disp : (u64)g->disp;
 	s->retry = e->p;
 	if (form == FORM_PAGE) {
@@ -175,7 +188,7 @@ void access_stubs(struct tr *t)
 
 		fix_to(s->slow, e->p);
 		if (s->form == FORM_PAGE)
-			mov_imm(e, S0, s->address);
+			emit_constant_address(t, &s->g);
 		else
 			op_rm(e, true, 0x03, S0, mem_at(&s->site->tag));
 		mov_imm(e, S1, (u64)s->site);

@@ -78,10 +78,10 @@ enum {
 
 /* What the slow path must know of a site; parallel to the sites. */
 struct site_meta {
-	u64 rip; /* of the instruction */
+	u32 page; /* of the instruction: index of its codepage, and offset */
+	u16 off;
 	u8 lane; /* masked: bytes of a lane */
 	u8 mask_reg; /* masked: k register, or MASK_VECTOR + vector register */
-	u8 pad[6];
 };
 
 /* ---- control flow ---- */
@@ -94,8 +94,8 @@ struct ibl {
 	u64 tag[IBL_SIZE]; /* guest RIP; an empty one has other low bits */
 	u64 host[IBL_SIZE]; /* lazy entry of its fragment */
 	u32 frag[IBL_SIZE];
-	u16 log[IBL_SIZE]; /* entries on pages that are not global */
-	u32 nlog;
+	u16 log[2][IBL_SIZE]; /* entries in use; 1: on global pages */
+	u32 nlog[2];
 };
 
 enum exit_kind {
@@ -105,7 +105,7 @@ enum exit_kind {
 
 /* A way out of a fragment to a known guest address. */
 struct exit {
-	u64 target; /* guest RIP */
+	i64 rel; /* target, from the virtual base of the page that this is on */
 	u64 slot; /* EXIT_SLOT: host address to go to */
 	u32 stub; /* host address of the unlinked way */
 	u32 patch; /* EXIT_JUMP: host address of the rel32 */
@@ -145,10 +145,11 @@ enum {
 struct codepage;
 
 struct fragment {
-	u64 pc; /* guest virtual */
 	gpa_t gpa; /* of the first byte */
 	gpa_t gpa2; /* of the second page when an instruction crosses, else 0 */
+	u32 page; /* index of the codepage of gpa */
 	u32 host, host_end; /* host addresses */
+	u32 cold, cold_end; /* out-of-line parts */
 	u32 lazy; /* entry with flags in cpu->flags */
 	u32 hash_next, page_next, page2_next; /* fragment indexes, 0 ends */
 	u32 in; /* exits linked here */
@@ -166,20 +167,30 @@ struct fragment {
 /* One piece of host code and the instruction it stands for. */
 struct pcmap {
 	u16 host; /* offset in the fragment */
-	u16 guest; /* offset from fragment->pc; PCMAP_LAZY: flags are in cpu->flags */
+	u16 guest; /* offset from the first instruction; PCMAP_LAZY: flags are in cpu->flags */
 };
 #define PCMAP_LAZY 0x8000
+#define PCMAP_COLD 0x4000 /* host is an offset in the cold part */
+#define PCMAP_OFFSET 0x3fff
 
-/* A physical page that holds translated code. */
+/*
+ * A physical page that holds translated code. The code is independent of the
+ * virtual address: where it needs its own, it adds to vbase, which follows the
+ * page's current mapping. Fixed pages (global ones) have it built in.
+ */
 struct codepage {
 	u64 gfn;
+	u64 vbase; /* virtual page address */
 	struct codepage *next; /* hash chain */
 	u32 frags; /* by page_next / page2_next */
+	u32 epoch; /* cpu->virt_epoch when it was last entered from dispatch */
+	bool fixed;
 	u8 covered[512]; /* a bit per byte that a fragment was made from */
 };
 
 #define PAGE_CODE 1 /* page_flags: stores must be seen */
-#define PAGE_WRITTEN 2 /* may be in a write tag */
+#define PAGE_EPOCH_SHIFT 1 /* the rest: cpu->write_epoch when last put into a write tag */
+#define WRITE_EPOCHS 127
 
 #define BOUNCE_SIZE 1024
 
@@ -189,7 +200,10 @@ typedef int (*sysinsn_fn)(struct cpu *cpu, const struct sysinsn *in);
 
 struct sysinsn {
 	sysinsn_fn fn;
-	u64 rip;
+	u64 rip; /* as of the page's vbase_seen */
+	u64 vbase_seen;
+	u32 page;
+	bool rip_rel; /* disp moves with the page too */
 	u8 len, opsize, addrsize, mode; /* sizes in bytes; mode: MODE_* */
 	u8 reg, rm; /* ModRM fields with extensions, as register numbers */
 	bool mem; /* rm is memory */
@@ -230,7 +244,8 @@ struct cpu {
 	u32 mode; /* MODE_* */
 	bool fpu_live; /* the guest's FPU state is in the host's registers */
 	bool triple_fault;
-	u32 code_epoch, link_epoch; /* a flush of the code cache voids a link that waits */
+	u32 virt_epoch; /* counts the times that ways between pages became void */
+	u8 write_epoch; /* 1..WRITE_EPOCHS; see tlb_protect_page */
 	bool ras_reset; /* both prediction stacks are void */
 	bool step_once; /* MODE_STEP for one instruction: an interrupt shadow */
 	const char *bug; /* our own fault: stop */
@@ -260,7 +275,7 @@ struct cpu {
 	u32 pcids_used;
 	u32 scan_debt;
 	u8 large[4096 / 8]; /* hashed 2 MiB and 1 GiB regions with large pages filled */
-	u8 code_vpn[32768 / 8]; /* hashed virtual pages that ways between pages lead to */
+	u8 code_vpn[32768 / 8]; /* hashed virtual pages, and 2 MiB and 1 GiB regions, with code */
 
 	struct ibl ibl[IBL_TABLES];
 
@@ -283,6 +298,7 @@ struct cpu {
 	u32 npages, max_pages;
 
 	u8 *code, *code_end, *code_p; /* code cache */
+	u8 *cold, *cold_end, *cold_p; /* its out-of-line parts */
 	u8 *code_start; /* first byte after the common routines */
 
 	u8 *page_flags; /* by guest-physical page; 0 doubles as the spare one */
@@ -315,9 +331,10 @@ struct cpu {
 #define FRAGS_MAX (1u << 19)
 #define SYSINSNS_MAX (1u << 17)
 #define PCMAP_MAX (1u << 23)
-#define CODE_SIZE (192u << 20)
+#define CODE_SIZE (128u << 20)
+#define COLD_SIZE (128u << 20)
 #define PAGES_MAX (1u << 16)
-#define FRAG_HASH_BITS 16
+#define FRAG_HASH_BITS 18
 #define PAGES_HASH_BITS 12
 
 /* Two prediction stacks, each above a guard. */
@@ -346,17 +363,22 @@ int guest_write(struct cpu *cpu, gva_t gva, const void *buf, unsigned len, enum 
 void tlb_flush_all(struct cpu *cpu);
 void tlb_note_code(struct cpu *cpu, u64 pc); /* a way between pages may lead there */
 /* Stores to this physical page must be seen from now on. */
-void tlb_protect_page(struct cpu *cpu, gpa_t gpa, u8 *host);
+void tlb_protect_page(struct cpu *cpu, gpa_t gpa);
 void mode_update(struct cpu *cpu);
 u8 *ram_host(struct cpu *cpu, gpa_t gpa, bool write); /* start of the page that holds gpa, or NULL */
 u8 *page_flag(struct cpu *cpu, gpa_t gpa);
 enum tlb_mode tlb_mode(const struct cpu *cpu, enum x86_priv priv);
 
 /* ---- fragment.c ---- */
-struct fragment *frag_lookup(struct cpu *cpu, u64 pc, gpa_t gpa, u8 mode);
+struct fragment *frag_lookup(struct cpu *cpu, gpa_t gpa, u8 mode);
+/* The page of code at gpa, entered at the virtual page vpage: follows its mapping. */
+struct codepage *codepage_enter(struct cpu *cpu, gpa_t gpa, u64 vpage, bool global);
+u64 frag_pc(const struct cpu *cpu, const struct fragment *f);
+u64 exit_target(const struct cpu *cpu, const struct exit *x);
 u32 frag_alloc(struct cpu *cpu); /* 0: full */
 void frag_publish(struct cpu *cpu, u32 index);
 void frag_flush_all(struct cpu *cpu);
+void frag_reset(struct cpu *cpu); /* at start, when all tables are zero */
 void frag_unlink_virtual(struct cpu *cpu, bool global);
 /* A store to [gpa, gpa + len): drops the fragments made from it. True if any was. */
 bool frag_invalidate(struct cpu *cpu, gpa_t gpa, unsigned len);

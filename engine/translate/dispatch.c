@@ -72,11 +72,26 @@ static void ras_switch(struct cpu *cpu)
 
 /* ---- helpers called by generated code ---- */
 
+/* The page that the instruction is on may have moved to another virtual address. */
+static void follow_page(struct cpu *cpu, const struct sysinsn *in)
+{
+	struct sysinsn *w = (struct sysinsn *)in;
+	u64 moved = cpu->page_pool[in->page].vbase - in->vbase_seen;
+
+	if (likely(!moved))
+		return;
+	w->vbase_seen += moved;
+	w->rip += moved;
+	if (w->rip_rel)
+		w->disp += (i64)moved;
+}
+
 int callout(struct cpu *cpu, const struct sysinsn *in)
 {
 	int r;
 
 	cpu->stats.helpers++;
+	follow_page(cpu, in);
 	flags_sync(cpu);
 	cpu->x.s.rip = in->rip;
 	r = in->fn(cpu, in);
@@ -177,7 +192,7 @@ static u32 fetch(struct cpu *cpu, u64 pc, struct x86_walk *w)
 	}
 	if (x86_walk(&cpu->x, pc, ACCESS_EXEC, cpu->mode & MODE_USER, true, w))
 		return 0;
-	f = frag_lookup(cpu, pc, w->gpa, (u8)cpu->mode);
+	f = frag_lookup(cpu, w->gpa, (u8)cpu->mode);
 	if (f && f->gpa2) {
 		next = (pc & PAGE_MASK) + PAGE_SIZE;
 		if (x86_walk(&cpu->x, next, ACCESS_EXEC, cpu->mode & MODE_USER, true, &w2))
@@ -187,11 +202,13 @@ static u32 fetch(struct cpu *cpu, u64 pc, struct x86_walk *w)
 			f = NULL;
 		}
 	}
-	if (f) {
-		f->global = w->global;
-		return (u32)(f - cpu->frags);
-	}
-	return 0;
+	if (!f)
+		return 0;
+	codepage_enter(cpu, w->gpa, pc & PAGE_MASK, w->global);
+	if (f->dead)
+		return 0;
+	f->global = w->global;
+	return (u32)(f - cpu->frags);
 }
 
 /* The fragment for s.rip, or 0 with a fault recorded. */
@@ -273,11 +290,11 @@ static u32 run_fragment(struct cpu *cpu, u32 frag)
 	enter(cpu, frag);
 	switch (cpu->leave) {
 	case LEAVE_EXIT:
-		cpu->x.s.rip = cpu->exits[cpu->exit].target;
+		cpu->x.s.rip = exit_target(cpu, &cpu->exits[cpu->exit]);
 		break;
 	case LEAVE_POLL:
 		cpu->stats.polls++;
-		cpu->x.s.rip = cpu->exits[cpu->exit].target;
+		cpu->x.s.rip = exit_target(cpu, &cpu->exits[cpu->exit]);
 		break;
 	case LEAVE_INDIRECT: cpu->stats.ibl_misses++; break;
 	case LEAVE_FAULT: deliver_fault(cpu); return 0;
@@ -313,7 +330,7 @@ static void shadow_end(struct cpu *cpu)
 enum vcpu_exit translate_run(struct vcpu *vcpu)
 {
 	struct cpu *cpu = vcpu->engine;
-	u32 link = 0, frag;
+	u32 link = 0, frag, epoch = 0;
 
 	for (;;) {
 		__atomic_store_n((u32 *)&cpu->poll, 0, __ATOMIC_SEQ_CST);
@@ -343,9 +360,9 @@ enum vcpu_exit translate_run(struct vcpu *vcpu)
 			link = 0;
 			continue;
 		}
-		if (link && cpu->code_epoch == cpu->link_epoch)
+		if (link && cpu->virt_epoch == epoch)
 			exit_link(cpu, link, frag);
-		cpu->link_epoch = cpu->code_epoch;
+		epoch = cpu->virt_epoch;
 		link = run_fragment(cpu, frag);
 		if (unlikely(cpu->step_once))
 			shadow_end(cpu);

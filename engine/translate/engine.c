@@ -55,6 +55,8 @@ static size_t lay_out(struct cpu *cpu, u8 *base)
 	c.used = ALIGN_UP(c.used, MIB(2));
 	cpu->code = carve(&c, CODE_SIZE);
 	cpu->code_end = cpu->code + CODE_SIZE;
+	cpu->cold = carve(&c, COLD_SIZE);
+	cpu->cold_end = cpu->cold + COLD_SIZE;
 	return c.used;
 }
 
@@ -83,8 +85,8 @@ static struct cpu *cpu_map(void)
 	lay_out(cpu, (u8 *)cpu);
 	cpu->arena = cpu;
 	cpu->arena_size = size;
-	madvise(cpu->code, CODE_SIZE, MADV_HUGEPAGE);
-	if (mprotect(cpu->code, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC)) {
+	madvise(cpu->code, CODE_SIZE + COLD_SIZE, MADV_HUGEPAGE);
+	if (mprotect(cpu->code, CODE_SIZE + COLD_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC)) {
 		munmap(cpu, size);
 		return NULL;
 	}
@@ -240,7 +242,8 @@ static int translate_vcpu_init(struct vcpu *vcpu)
 		return r;
 	}
 	fpu_init(cpu);
-	frag_flush_all(cpu);
+	cpu->write_epoch = 1;
+	frag_reset(cpu);
 	cpu->stats.code_flushes = 0;
 	return 0;
 }

@@ -350,7 +350,7 @@ static u32 new_exit(struct tr *t, u64 target, enum exit_kind kind)
 	u32 id = cpu->nexits++;
 	struct exit *x = &cpu->exits[id];
 
-	*x = (struct exit){ .target = target, .from = t->frag, .kind = (u8)kind, .lazy = t->flags != FLAGS_HOST };
+	*x = (struct exit){ .rel = (i64)(target - t->cp->vbase), .from = t->frag, .kind = (u8)kind, .lazy = t->flags != FLAGS_HOST };
 	return id;
 }
 
@@ -428,10 +428,10 @@ static void emit_return_site(struct tr *t)
 	u64 ra = t->next;
 
 	t->flags = FLAGS_LAZY;
-	if ((i64)ra == (i32)ra) {
+	if (t->fixed && (i64)ra == (i32)ra) {
 		op_ri(e, true, 7, S0, (i32)ra);
 	} else {
-		mov_imm(e, S1, ra);
+		emit_va(t, S1, ra);
 		op_rr(e, true, 0x3b, S0, S1);
 	}
 	fix_to(jcc_fwd(e, CC_NE), (u8 *)(u64)t->cpu->fn_ibl[ibl_index(t->mode)]);
@@ -443,14 +443,14 @@ static void op_push_ra(struct tr *t, const struct insn *in, struct mem m, enum m
 	u64 ra = in->pc + in->len;
 	unsigned s;
 
-	if (t->code32 || (i64)ra == (i32)ra) {
+	if (t->fixed && (t->code32 || (i64)ra == (i32)ra)) {
 		op_rm_imm(&t->e, !t->code32, 0xc7, 0, m, 4);
 		e4(&t->e, ra);
 		return;
 	}
 	s = spare(t, &m, form);
-	mov_imm(&t->e, s, ra);
-	st(&t->e, m, s);
+	emit_va(t, s, ra);
+	op_rm(&t->e, !t->code32, 0x89, s, m);
 }
 
 static void push_ra(struct tr *t, const struct insn *in)
@@ -623,7 +623,7 @@ static struct sysinsn *new_sysinsn(struct tr *t, const struct insn *in, sysinsn_
 	struct sysinsn *s = &t->cpu->sysinsns[t->cpu->nsysinsns++];
 
 	*s = (struct sysinsn){
-		.fn = fn, .rip = in->pc, .len = in->len, .opsize = in->opsize, .addrsize = in->addrsize,
+		.fn = fn, .rip = in->pc, .vbase_seen = t->cp->vbase, .page = t->cpu->frags[t->frag].page, .rip_rel = in->rip_rel, .len = in->len, .opsize = in->opsize, .addrsize = in->addrsize,
 		.mode = t->mode, .mem = in->mem, .rep = in->rep, .base = in->base, .index = in->index,
 		.scale = in->scale, .seg = in->seg, .disp = in->disp, .imm = in->imm, .imm2 = in->imm2,
 		.mnemonic = in->mnemonic, .rex = in->rex, .ends = in->kind == K_SYSCALL || in->kind == K_UD,

@@ -7,19 +7,19 @@
 #include "engine/translate/cpu.h"
 #include "engine/translate/emit.h"
 
-static unsigned hash_of(u64 pc, gpa_t gpa, u8 mode)
+static unsigned hash_of(gpa_t gpa, u8 mode)
 {
-	u64 h = (pc ^ gpa << 7 ^ (u64)mode << 40) * 0x9e3779b97f4a7c15ull;
+	u64 h = (gpa ^ (u64)mode << 48) * 0x9e3779b97f4a7c15ull;
 
 	return (unsigned)(h >> (64 - FRAG_HASH_BITS));
 }
 
-struct fragment *frag_lookup(struct cpu *cpu, u64 pc, gpa_t gpa, u8 mode)
+struct fragment *frag_lookup(struct cpu *cpu, gpa_t gpa, u8 mode)
 {
-	for (u32 i = cpu->frag_hash[hash_of(pc, gpa, mode)]; i; i = cpu->frags[i].hash_next) {
+	for (u32 i = cpu->frag_hash[hash_of(gpa, mode)]; i; i = cpu->frags[i].hash_next) {
 		struct fragment *f = &cpu->frags[i];
 
-		if (f->pc == pc && f->gpa == gpa && f->mode == mode)
+		if (f->gpa == gpa && f->mode == mode)
 			return f;
 	}
 	return NULL;
@@ -53,6 +53,9 @@ static struct codepage *codepage_get(struct cpu *cpu, u64 gfn)
 	p->gfn = gfn;
 	p->next = *head;
 	p->frags = 0;
+	p->vbase = ~0ull;
+	p->epoch = 0;
+	p->fixed = false;
 	for (unsigned i = 0; i < sizeof(p->covered) / 8; i++)
 		((u64 *)p->covered)[i] = 0;
 	*head = p;
@@ -65,10 +68,55 @@ static void cover(struct codepage *p, unsigned lo, unsigned hi)
 		p->covered[i >> 3] |= (u8)(1u << (i & 7));
 }
 
+u64 frag_pc(const struct cpu *cpu, const struct fragment *f)
+{
+	return cpu->page_pool[f->page].vbase + (f->gpa & 0xfff);
+}
+
+u64 exit_target(const struct cpu *cpu, const struct exit *x)
+{
+	const struct fragment *f = &cpu->frags[x->from];
+	u64 target = cpu->page_pool[f->page].vbase + (u64)x->rel;
+
+	return f->mode & MODE_CODE32 ? (u32)target : target;
+}
+
+static void kill_page_frags(struct cpu *cpu, struct codepage *p)
+{
+	while (p->frags)
+		frag_kill(cpu, p->frags);
+}
+
+/*
+ * Code follows its page to another virtual address for free when no way into
+ * it can be left; else all ways are voided first. Built-in addresses cannot follow.
+ */
+struct codepage *codepage_enter(struct cpu *cpu, gpa_t gpa, u64 vpage, bool global)
+{
+	struct codepage *p = codepage_get(cpu, gpa >> PAGE_SHIFT);
+
+	if (likely(p->vbase == vpage)) {
+		p->epoch = cpu->virt_epoch;
+		return p;
+	}
+	if (p->vbase != ~0ull) {
+		cpu->stats.rebases++;
+		if (p->fixed)
+			kill_page_frags(cpu, p);
+		else if (p->epoch == cpu->virt_epoch)
+			frag_unlink_virtual(cpu, false);
+	}
+	if (!p->frags)
+		p->fixed = global;
+	p->vbase = vpage;
+	p->epoch = cpu->virt_epoch;
+	return p;
+}
+
 void frag_publish(struct cpu *cpu, u32 index)
 {
 	struct fragment *f = &cpu->frags[index];
-	u32 *head = &cpu->frag_hash[hash_of(f->pc, f->gpa, f->mode)];
+	u32 *head = &cpu->frag_hash[hash_of(f->gpa, f->mode)];
 	struct codepage *p = codepage_get(cpu, f->gpa >> PAGE_SHIFT);
 	unsigned off = f->gpa & 0xfff;
 
@@ -107,7 +155,7 @@ static void page_remove(struct cpu *cpu, u64 gfn, u32 index)
 static void hash_remove(struct cpu *cpu, u32 index)
 {
 	struct fragment *f = &cpu->frags[index];
-	u32 *link = &cpu->frag_hash[hash_of(f->pc, f->gpa, f->mode)];
+	u32 *link = &cpu->frag_hash[hash_of(f->gpa, f->mode)];
 
 	while (*link && *link != index)
 		link = &cpu->frags[*link].hash_next;
@@ -195,25 +243,31 @@ static void ibl_clear_entry(struct ibl *ibl, u32 i)
 	ibl->tag[i] = ~(u64)i;
 }
 
+static void ibl_clear_log(struct ibl *ibl, bool global)
+{
+	for (u32 i = 0; i < ibl->nlog[global]; i++)
+		ibl_clear_entry(ibl, ibl->log[global][i]);
+	ibl->nlog[global] = 0;
+}
+
 void ibl_clear(struct cpu *cpu)
 {
 	for (unsigned k = 0; k < IBL_TABLES; k++) {
-		for (u32 i = 0; i < IBL_SIZE; i++)
-			ibl_clear_entry(&cpu->ibl[k], i);
-		cpu->ibl[k].nlog = 0;
+		ibl_clear_log(&cpu->ibl[k], false);
+		ibl_clear_log(&cpu->ibl[k], true);
 	}
 }
 
 void ibl_insert(struct cpu *cpu, const struct fragment *f)
 {
 	struct ibl *ibl = &cpu->ibl[ibl_index(f->mode)];
-	u32 i = f->pc & (IBL_SIZE - 1);
+	u64 pc = frag_pc(cpu, f);
+	u32 i = pc & (IBL_SIZE - 1);
 
-	if (!f->global && ibl->nlog < IBL_SIZE)
-		ibl->log[ibl->nlog++] = (u16)i;
-	else if (!f->global)
-		return;
-	ibl->tag[i] = f->pc;
+	if (ibl->nlog[f->global] == IBL_SIZE)
+		ibl_clear_log(ibl, f->global);
+	ibl->log[f->global][ibl->nlog[f->global]++] = (u16)i;
+	ibl->tag[i] = pc;
 	ibl->host[i] = f->lazy;
 	ibl->frag[i] = (u32)(f - cpu->frags);
 }
@@ -222,18 +276,14 @@ void ibl_insert(struct cpu *cpu, const struct fragment *f)
 void frag_unlink_virtual(struct cpu *cpu, bool global)
 {
 	unlink_log(cpu, cpu->links, &cpu->nlinks, LINK_LOCAL);
-	if (global) {
+	if (global)
 		unlink_log(cpu, cpu->links_global, &cpu->nlinks_global, LINK_GLOBAL);
-		ibl_clear(cpu);
-	} else {
-		for (unsigned k = 0; k < IBL_TABLES; k++) {
-			struct ibl *ibl = &cpu->ibl[k];
-
-			for (u32 i = 0; i < ibl->nlog; i++)
-				ibl_clear_entry(ibl, ibl->log[i]);
-			ibl->nlog = 0;
-		}
+	for (unsigned k = 0; k < IBL_TABLES; k++) {
+		ibl_clear_log(&cpu->ibl[k], false);
+		if (global)
+			ibl_clear_log(&cpu->ibl[k], true);
 	}
+	cpu->virt_epoch++;
 	ras_void(cpu);
 }
 
@@ -243,7 +293,7 @@ void frag_kill(struct cpu *cpu, u32 index)
 {
 	struct fragment *f = &cpu->frags[index];
 	struct ibl *ibl = &cpu->ibl[ibl_index(f->mode)];
-	u32 slot = f->pc & (IBL_SIZE - 1), next;
+	u32 slot = frag_pc(cpu, f) & (IBL_SIZE - 1), next;
 
 	for (u32 e = f->in; e; e = next) {
 		struct exit *x = &cpu->exits[e];
@@ -331,19 +381,42 @@ bool frag_invalidate(struct cpu *cpu, gpa_t gpa, unsigned len)
 	return any;
 }
 
+/* The end of what the fragment has on the host address's side. */
+static u32 end_of(const struct fragment *f, bool cold)
+{
+	return cold ? f->cold_end : f->host_end;
+}
+
 struct fragment *frag_by_host(struct cpu *cpu, u64 host)
 {
 	u32 lo = 1, hi = cpu->nfrags; /* host addresses ascend */
+	bool cold = host >= (u64)cpu->cold;
 
 	while (lo < hi) {
 		u32 mid = lo + (hi - lo) / 2;
 
-		if (cpu->frags[mid].host_end <= host)
+		if (end_of(&cpu->frags[mid], cold) <= host)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
 	return lo < cpu->nfrags && host >= (u64)cpu->code_start ? &cpu->frags[lo] : NULL;
+}
+
+void frag_reset(struct cpu *cpu)
+{
+	cpu->npages = 0;
+	cpu->nfrags = cpu->nexits = 1; /* 0 means none */
+	cpu->nsites = cpu->nsysinsns = cpu->npcmap = 0;
+	cpu->nlinks = cpu->nlinks_global = 0;
+	cpu->nlog = cpu->nlog_global = 0;
+	cpu->code_p = cpu->code_start;
+	cpu->cold_p = cpu->cold;
+	for (unsigned k = 0; k < IBL_TABLES; k++)
+		for (u32 i = 0; i < IBL_SIZE; i++)
+			ibl_clear_entry(&cpu->ibl[k], i);
+	cpu->virt_epoch++;
+	ras_void(cpu);
 }
 
 void frag_flush_all(struct cpu *cpu)
@@ -355,14 +428,7 @@ void frag_flush_all(struct cpu *cpu)
 			*page_flag(cpu, p->gfn << PAGE_SHIFT) &= (u8)~PAGE_CODE;
 		cpu->pages[i] = NULL;
 	}
-	cpu->npages = 0;
-	cpu->nfrags = cpu->nexits = 1; /* 0 means none */
-	cpu->nsites = cpu->nsysinsns = cpu->npcmap = 0;
-	cpu->nlinks = cpu->nlinks_global = 0;
-	cpu->nlog = cpu->nlog_global = 0;
-	cpu->code_p = cpu->code_start;
 	ibl_clear(cpu);
-	ras_void(cpu);
+	frag_reset(cpu);
 	cpu->stats.code_flushes++;
-	cpu->code_epoch++;
 }

@@ -381,7 +381,16 @@ void emit_lea(struct tr *t, const struct insn *in)
 
 		if (in->addrsize == 4)
 			v = (u32)v;
-		if (in->opsize > 2) {
+		if (in->opsize == 8 && in->rip_rel && in->addrsize == 8) {
+			emit_va(t, (unsigned)f.reg, v);
+		} else if (in->rip_rel) { /* 32-bit code has none; cut the full address */
+			emit_va(t, S1, (u64)in->disp);
+			if (d < 0 && in->opsize == 2)
+				home_load(t, S0, (unsigned)in->gpr_reg);
+			if (in->opsize == 2)
+				e1(&t->e, 0x66);
+			op_rr(&t->e, false, 0x8b, (unsigned)f.reg, S1);
+		} else if (in->opsize > 2) {
 			mov_imm(&t->e, (unsigned)f.reg, v);
 		} else {
 			if (d < 0)

@@ -260,4 +260,5 @@ void common_routines(struct cpu *cpu)
 	cpu->fn_miss_read = emit_miss(&e, cpu, false);
 	cpu->fn_miss_write = emit_miss(&e, cpu, true);
 	cpu->code_start = cpu->code_p = (u8 *)ALIGN_UP((u64)e.p, 64);
+	cpu->cold_p = cpu->cold;
 }

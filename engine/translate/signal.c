@@ -31,17 +31,18 @@ static bool guest_place(struct cpu *cpu, u64 host, u64 *rip, bool *lazy)
 {
 	const struct fragment *f = frag_by_host(cpu, host);
 	const struct pcmap *best = NULL;
+	bool cold = host >= (u64)cpu->cold;
 	u64 start;
 
 	if (!f)
 		return false;
-	start = MIN(f->host, f->lazy) & ~15ull;
+	start = cold ? f->cold : MIN(f->host, f->lazy) & ~15ull;
 	for (u32 i = f->map; i < f->map + f->nmap; i++)
-		if (start + cpu->pcmap[i].host <= host)
+		if (!(cpu->pcmap[i].guest & PCMAP_COLD) == !cold && start + cpu->pcmap[i].host <= host)
 			best = &cpu->pcmap[i];
 	if (!best)
 		return false;
-	*rip = f->pc + (best->guest & ~PCMAP_LAZY);
+	*rip = frag_pc(cpu, f) + (best->guest & PCMAP_OFFSET);
 	*lazy = best->guest & PCMAP_LAZY;
 	return true;
 }
@@ -82,7 +83,7 @@ static void handler(int sig, siginfo_t *si, void *context)
 		g[REG_RIP] = (greg_t)(u64)xrstor_native_fault;
 		return;
 	}
-	if (cpu && rip >= (u64)cpu->code && rip < (u64)cpu->code_end) {
+	if (cpu && rip >= (u64)cpu->code && rip < (u64)cpu->cold_end) {
 		if (sig == SIGSEGV && is_ras_guard(cpu, (u64)si->si_addr)) {
 			g[REG_RSP] = (greg_t)cpu->ras_empty; /* too deep: start over */
 			return;

@@ -66,14 +66,21 @@ static bool bloom_has(const u8 *bits, u32 size, u64 key)
 #define LARGE_BITS 4096u
 #define CODE_VPN_BITS 32768u
 
+static u64 region_key(gva_t gva, u32 shift)
+{
+	return (gva >> shift) ^ (u64)shift << 56;
+}
+
 static void note_large(struct cpu *cpu, gva_t gva, u32 shift)
 {
-	bloom_set(cpu->large, LARGE_BITS, (gva >> shift) ^ (u64)shift << 56);
+	bloom_set(cpu->large, LARGE_BITS, region_key(gva, shift));
 }
 
 void tlb_note_code(struct cpu *cpu, u64 pc)
 {
-	bloom_set(cpu->code_vpn, CODE_VPN_BITS, pc >> PAGE_SHIFT);
+	bloom_set(cpu->code_vpn, CODE_VPN_BITS, region_key(pc, PAGE_SHIFT));
+	bloom_set(cpu->code_vpn, CODE_VPN_BITS, region_key(pc, 21));
+	bloom_set(cpu->code_vpn, CODE_VPN_BITS, region_key(pc, 30));
 }
 
 static u32 shift_of(u64 page_size)
@@ -108,7 +115,7 @@ static int fill(struct cpu *cpu, enum tlb_mode mode, gva_t gva, bool write, u8 *
 	if (e->shift != PAGE_SHIFT)
 		note_large(cpu, gva, e->shift);
 	if (direct)
-		*flag |= PAGE_WRITTEN;
+		*flag = (u8)(cpu->write_epoch << PAGE_EPOCH_SHIFT);
 	cpu->stats.fills++;
 	return 0;
 }
@@ -366,6 +373,13 @@ static int bounce(struct cpu *cpu, struct site *s, gva_t gva)
 	return 1;
 }
 
+static u64 site_rip(const struct cpu *cpu, const struct site *s)
+{
+	const struct site_meta *meta = &cpu->site_meta[s - cpu->sites];
+
+	return cpu->page_pool[meta->page].vbase + meta->off;
+}
+
 int tlb_slow_access(struct cpu *cpu, struct site *s, gva_t gva)
 {
 	enum tlb_mode mode = tlb_mode(cpu, PRIV_CPL);
@@ -375,7 +389,7 @@ int tlb_slow_access(struct cpu *cpu, struct site *s, gva_t gva)
 	u8 *host;
 
 	cpu->stats.site_misses_c++;
-	cpu->x.s.rip = cpu->site_meta[s - cpu->sites].rip;
+	cpu->x.s.rip = site_rip(cpu, s);
 	if ((gva & 0xfff) + s->size > PAGE_SIZE)
 		return bounce(cpu, s, gva);
 	if (!entry_hits(cpu, e, gva, write)) {
@@ -392,7 +406,6 @@ int tlb_slow_access(struct cpu *cpu, struct site *s, gva_t gva)
 
 int tlb_finish_write(struct cpu *cpu, struct site *s)
 {
-	const struct site_meta *meta = &cpu->site_meta[s - cpu->sites];
 	unsigned first = cpu->bounce_split, second = cpu->bounce_size - first;
 	bool changed = false;
 
@@ -404,7 +417,7 @@ int tlb_finish_write(struct cpu *cpu, struct site *s)
 	if (changed && s->flags & SITE_STACK) {
 		cpu->poll = 1; /* the instruction is not over: leave soon after it */
 	} else if (changed) {
-		cpu->x.s.rip = meta->rip + s->insn_len;
+		cpu->x.s.rip = site_rip(cpu, s) + s->insn_len;
 		if (cpu->mode & MODE_CODE32)
 			cpu->x.s.rip = (u32)cpu->x.s.rip;
 		cpu->leave = LEAVE_HELPER;
@@ -478,34 +491,44 @@ int guest_write(struct cpu *cpu, gva_t gva, const void *buf, unsigned len, enum 
 
 /* ---- write protection of code ---- */
 
-static void purge_sites(struct cpu *cpu, const u32 *log, u32 n, u64 host)
+static void purge_sites(struct cpu *cpu, const u32 *log, u32 n)
 {
 	for (u32 i = 0; i < n; i++) {
 		struct site *s = &cpu->sites[log[i]];
 
-		if (s->flags & SITE_WRITE && s->host == host)
+		if (s->flags & SITE_WRITE)
 			site_clear(s);
 	}
 }
 
-void tlb_protect_page(struct cpu *cpu, gpa_t gpa, u8 *host)
+/*
+ * Drops every write tag there is, so that all pages count as not written; a
+ * page that holds code is seldom written again, so this is rare.
+ */
+static void purge_writes(struct cpu *cpu)
+{
+	cpu->stats.purges++;
+	for (unsigned m = 0; m < TLB_MODES; m++)
+		for (unsigned i = 0; i < TLB_SIZE; i++)
+			cpu->tlbs[m][i].wtag = TAG_NONE;
+	purge_sites(cpu, cpu->log, cpu->nlog);
+	purge_sites(cpu, cpu->log_global, cpu->nlog_global);
+	if (++cpu->write_epoch <= WRITE_EPOCHS)
+		return;
+	cpu->write_epoch = 1;
+	for (u64 i = 0; i < cpu->npage_flags; i++)
+		cpu->page_flags[i] &= PAGE_CODE;
+}
+
+void tlb_protect_page(struct cpu *cpu, gpa_t gpa)
 {
 	u8 *flag = page_flag(cpu, gpa);
 
 	if (*flag & PAGE_CODE)
 		return;
-	if (*flag & PAGE_WRITTEN) {
-		for (unsigned m = 0; m < TLB_MODES; m++)
-			for (unsigned i = 0; i < TLB_SIZE; i++) {
-				struct tlb_entry *e = &cpu->tlbs[m][i];
-
-				if (e->wtag != TAG_NONE && (u64)e->wtag + e->addend == (u64)host)
-					e->wtag = TAG_NONE;
-			}
-		purge_sites(cpu, cpu->log, cpu->nlog, (u64)host);
-		purge_sites(cpu, cpu->log_global, cpu->nlog_global, (u64)host);
-	}
-	*flag = (u8)((*flag | PAGE_CODE) & ~PAGE_WRITTEN);
+	if (*flag >> PAGE_EPOCH_SHIFT == cpu->write_epoch)
+		purge_writes(cpu);
+	*flag = PAGE_CODE;
 }
 
 /* ---- flushes ---- */
@@ -585,9 +608,9 @@ static void flush_page(struct cpu *cpu, gva_t gva)
 	u32 shift = PAGE_SHIFT;
 
 	cpu->stats.flush_page++;
-	if (bloom_has(cpu->large, LARGE_BITS, (gva >> 21) ^ 21ull << 56))
+	if (bloom_has(cpu->large, LARGE_BITS, region_key(gva, 21)))
 		shift = 21;
-	if (bloom_has(cpu->large, LARGE_BITS, (gva >> 30) ^ 30ull << 56))
+	if (bloom_has(cpu->large, LARGE_BITS, region_key(gva, 30)))
 		shift = 30;
 	if (shift != PAGE_SHIFT) {
 		clear_entries(cpu, gva, shift);
@@ -602,7 +625,7 @@ static void flush_page(struct cpu *cpu, gva_t gva)
 	kill_page(cpu, cpu->log, &cpu->nlog, SITE_LOGGED, gva, shift);
 	if (gva >> 63)
 		kill_page(cpu, cpu->log_global, &cpu->nlog_global, SITE_LOGGED_GLOBAL, gva, shift);
-	if (shift != PAGE_SHIFT || bloom_has(cpu->code_vpn, CODE_VPN_BITS, gva >> PAGE_SHIFT))
+	if (bloom_has(cpu->code_vpn, CODE_VPN_BITS, region_key(gva, shift)))
 		frag_unlink_virtual(cpu, gva >> 63);
 }
 

@@ -22,6 +22,7 @@ struct gmem {
 	u8 scale;
 	u8 seg;
 	bool a32; /* the address wraps at 4 GiB */
+	bool rip_rel; /* disp moves with the page that the code is on */
 	i64 disp;
 };
 
@@ -40,6 +41,7 @@ struct stub {
 	const struct insn *in;
 	enum mem_form form;
 	struct mem m; /* the operand as the inline code uses it */
+	struct gmem g;
 	gva_t address; /* FORM_PAGE */
 	enum flags_home flags; /* at the check */
 	enum flags_home flags_op; /* just before the operation */
@@ -61,6 +63,10 @@ struct tr {
 	u8 mode;
 	bool code32;
 	const u8 *page; /* host address of the guest's code page */
+	struct codepage *cp;
+	bool fixed; /* virtual addresses may be built in */
+	u8 *hot; /* the cursor of the inline code while the cold part is written */
+	u8 *cold_start;
 	struct insn insns[BLOCK_MAX];
 	unsigned n;
 	u64 next; /* guest address after the block */
@@ -119,3 +125,5 @@ void flow_stubs(struct tr *t);
 u16 exit_liveness(struct tr *t, u64 target); /* flags that the code at target may read */
 
 void pcmap_add(struct tr *t, const struct insn *in);
+/* A guest virtual address near the code into a register; leaves flags alone. */
+void emit_va(struct tr *t, unsigned reg, u64 va);

@@ -8,11 +8,24 @@
 void pcmap_add(struct tr *t, const struct insn *in)
 {
 	struct cpu *cpu = t->cpu;
+	bool cold = t->hot != NULL;
 
 	cpu->pcmap[cpu->npcmap++] = (struct pcmap){
-		.host = (u16)(t->e.p - t->start),
-		.guest = (u16)((in->pc - t->pc) | (t->flags == FLAGS_LAZY ? PCMAP_LAZY : 0)),
+		.host = (u16)(t->e.p - (cold ? t->cold_start : t->start)),
+		.guest = (u16)((in->pc - t->pc) | (t->flags == FLAGS_LAZY ? PCMAP_LAZY : 0) | (cold ? PCMAP_COLD : 0)),
 	};
+}
+
+void emit_va(struct tr *t, unsigned reg, u64 va)
+{
+	u64 rel = va - t->cp->vbase;
+
+	if (t->fixed || (i64)rel != (i32)rel) {
+		mov_imm(&t->e, reg, va);
+		return;
+	}
+	ld(&t->e, reg, mem_at(&t->cp->vbase));
+	op_rm(&t->e, !t->code32, 0x8d, reg, mem_base((int)reg, (i64)rel));
 }
 
 static bool ends_block(const struct insn *in)
@@ -52,7 +65,7 @@ static int decode_crossing(struct tr *t, u64 pc, const u8 *page, struct insn *in
 	if (!host)
 		return -3;
 	f->gpa2 = w.gpa & PAGE_MASK;
-	tlb_protect_page(t->cpu, f->gpa2, host);
+	tlb_protect_page(t->cpu, f->gpa2);
 	for (unsigned i = 0; i < 16; i++)
 		buf[i] = i < first ? page[(pc & 0xfff) + i] : host[i - first];
 	return decode(t->cpu->decoder, buf, 16, pc, t->code32, in);
@@ -218,13 +231,15 @@ static void emit_block(struct tr *t)
 		emit_goto(t, t->next);
 	else if (!is_branch(last))
 		e1(&t->e, 0xcc);
+	t->hot = t->e.p;
+	t->e.p = t->cold_start;
 	access_stubs(t);
 	flow_stubs(t);
 }
 
 static bool has_room(const struct cpu *cpu)
 {
-	return cpu->code_p + BLOCK_ROOM < cpu->code_end && cpu->nsites + STUBS_MAX < cpu->max_sites &&
+	return cpu->code_p + BLOCK_ROOM < cpu->code_end && cpu->cold_p + BLOCK_ROOM < cpu->cold_end && cpu->nsites + STUBS_MAX < cpu->max_sites &&
 	       cpu->nexits + 16 < cpu->max_exits && cpu->nfrags + 1 < cpu->max_frags &&
 	       cpu->nsysinsns + BLOCK_MAX < cpu->max_sysinsns && cpu->npcmap + 3 * BLOCK_MAX < cpu->max_pcmap && cpu->npages + 2 < cpu->max_pages;
 }
@@ -246,28 +261,37 @@ u32 translate(struct cpu *cpu, u64 pc)
 	t->page = fetch_page(cpu, pc, &w);
 	if (!t->page)
 		return 0;
+	t->cp = codepage_enter(cpu, w.gpa, pc & PAGE_MASK, w.global);
+	t->fixed = t->cp->fixed;
 	t->frag = frag_alloc(cpu);
 	f = &cpu->frags[t->frag];
-	*f = (struct fragment){ .pc = pc, .gpa = w.gpa, .mode = t->mode, .global = w.global, .look_lo = 0xffff };
-	tlb_protect_page(cpu, w.gpa & PAGE_MASK, (u8 *)t->page);
+	*f = (struct fragment){ .gpa = w.gpa, .page = (u32)(t->cp - cpu->page_pool), .mode = t->mode,
+				.global = w.global, .look_lo = 0xffff };
+	tlb_protect_page(cpu, w.gpa & PAGE_MASK);
 	f->exit0 = cpu->nexits;
 	f->map = cpu->npcmap;
 	t->e.p = t->start = cpu->code_p;
+	t->hot = NULL;
+	t->cold_start = cpu->cold_p;
 	if (collect(t)) {
 		cpu->nfrags--;
 		return 0;
 	}
 	liveness(t);
 	emit_block(t);
-	f->host_end = (u32)(u64)t->e.p;
+	f->host_end = (u32)(u64)t->hot;
+	f->cold = (u32)(u64)t->cold_start;
+	f->cold_end = (u32)(u64)t->e.p;
 	f->nexits = cpu->nexits - f->exit0;
 	f->nmap = cpu->npcmap - f->map;
 	f->ninsns = (u16)t->n;
 	f->len = (u16)(t->insns[t->n - 1].pc + t->insns[t->n - 1].len - pc);
-	cpu->code_p = (u8 *)ALIGN_UP((u64)t->e.p, 16);
+	cpu->code_p = (u8 *)ALIGN_UP((u64)t->hot, 16);
+	cpu->cold_p = t->e.p;
 	frag_publish(cpu, t->frag);
 	cpu->stats.fragments++;
 	cpu->stats.insns += t->n;
-	cpu->stats.host_bytes += (u64)(t->e.p - t->start);
+	cpu->stats.host_bytes += (u64)(t->hot - t->start);
+	cpu->stats.cold_bytes += (u64)(t->e.p - t->cold_start);
 	return t->frag;
 }

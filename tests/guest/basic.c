@@ -58,7 +58,7 @@ SNIP_IP(int_55, "", "int $0x55");
 
 static void exceptions(void)
 {
-	u16 zero = 1;
+	u64 zero = 1;
 
 	EXPECT(de_div, 0, 0, VEC_DE, 0);
 	EXPECT(de_idiv32, 0, 0, VEC_DE, 0);
@@ -270,8 +270,10 @@ static void ring3(void)
 {
 	USER(u_regs, 8, 9);
 	check("user-exit", last.vec, UEXIT);
-	check("user-regs", last.gpr[RAX] | last.gpr[RCX] << 8 | last.gpr[RDX] << 16 | last.gpr[RBX] << 24 |
-		      last.gpr[RBP] << 32 | last.gpr[R8] << 40 | last.gpr[R14] << 48, 0x07060504030201);
+	check("user-regs",
+		last.gpr[RAX] | last.gpr[RCX] << 8 | last.gpr[RDX] << 16 | last.gpr[RBX] << 24 |
+			last.gpr[RBP] << 32 | last.gpr[R8] << 40 | last.gpr[R14] << 48,
+		0x07060504030201);
 	check("user-args", last.gpr[RDI] << 8 | last.gpr[RSI], 0x809);
 	check("user-cs-ss", last.cs << 16 | last.ss, UCODE << 16 | UDATA);
 	check("user-if", last.rflags & FL_IF, FL_IF);
@@ -390,7 +392,7 @@ static void sysenter(void)
 	wr_msr(MSR_SYSENTER_ESP, (u64)ist_stacks[3]);
 	wr_msr(MSR_SYSENTER_EIP, (u64)sysenter_entry);
 	check("sysenter-msrs", rd_msr(MSR_SYSENTER_CS) + rd_msr(MSR_SYSENTER_ESP) + rd_msr(MSR_SYSENTER_EIP),
-	      KCODE + (u64)ist_stacks[3] + (u64)sysenter_entry);
+		KCODE + (u64)ist_stacks[3] + (u64)sysenter_entry);
 	USER(u_sysenter, 0, 0);
 	/* AMD's processors refuse it in long mode; an engine may offer it all the same. */
 	if (!is_intel() && last.vec == VEC_UD) {
@@ -410,7 +412,8 @@ static void sysenter(void)
 /* ---- segments and swapgs ---- */
 
 SNIP(u_gs_read, "mov %gs:0,%rax; mov %fs:8,%rbx");
-SNIP(u_fsgsbase, "wrfsbase %rdi; wrgsbase %rsi; rdfsbase %rax; rdgsbase %rcx; mov %fs:0,%rdx; mov %gs:8,%rbx");
+SNIP(u_fsgsbase,
+	"wrfsbase %rdi; wrgsbase %rsi; rdfsbase %rax; rdgsbase %rcx; mov %fs:0,%rdx; mov %gs:8,%rbx");
 
 static void segment_bases(void)
 {
@@ -509,11 +512,16 @@ static void idt_faults(void)
 	expect("int_56-again", int_56, 0, 0, (u64)int_56_ip + 2, 0x56, 0);
 }
 
-SNIP_IP(iret_bad_cs, "mov %rsp,%rax; pushq $0x18; push %rax; pushfq; pushq $0x18; lea 1f(%rip),%rax; push %rax", "iretq; 1:");
-SNIP_IP(iret_noncanon, "mov %rsp,%rcx; pushq $0x18; push %rcx; pushfq; pushq $0x10; movabs $0x800000000000,%rax; push %rax",
+SNIP_IP(iret_bad_cs,
+	"mov %rsp,%rax; pushq $0x18; push %rax; pushfq; pushq $0x18; lea 1f(%rip),%rax; push %rax",
+	"iretq; 1:");
+SNIP_IP(iret_noncanon,
+	"mov %rsp,%rcx; pushq $0x18; push %rcx; pushfq; pushq $0x10; movabs $0x800000000000,%rax; push %rax",
 	"iretq");
-SNIP(iret_same, "mov %rsp,%rax; pushq $0x18; push %rax; pushfq; pushq $0x10; lea 1f(%rip),%rcx; push %rcx; iretq; 1:");
-SNIP(iret_null_ss, "mov %rsp,%rax; pushq $0; push %rax; pushfq; pushq $0x10; lea 1f(%rip),%rcx; push %rcx; iretq; 1: mov $0x18,%eax; mov %ax,%ss");
+SNIP(iret_same, "mov %rsp,%rax; pushq $0x18; push %rax; pushfq; pushq $0x10; lea 1f(%rip),%rcx; push %rcx; "
+		"iretq; 1:");
+SNIP(iret_null_ss, "mov %rsp,%rax; pushq $0; push %rax; pushfq; pushq $0x10; lea 1f(%rip),%rcx; push %rcx; "
+		   "iretq; 1: mov $0x18,%eax; mov %ax,%ss");
 
 static void irets(void)
 {
@@ -542,9 +550,21 @@ static void cpuid_msrs(void)
 }
 
 const struct section sections[] = {
-	{ "exceptions", exceptions }, { "canonical", canonical }, { "system", system_registers },
-	{ "selectors", selectors }, { "page_faults", page_faults }, { "page_faults_user", page_faults_user },
-	{ "ring3", ring3 }, { "ring3_features", ring3_features }, { "iopl", iopl }, { "syscalls", syscalls },
-	{ "sysenter", sysenter }, { "segment_bases", segment_bases }, { "nesting", nesting },
-	{ "idt", idt_faults }, { "irets", irets }, { "cpuid", cpuid_msrs }, { NULL, NULL },
+	{"exceptions", exceptions},
+	{"canonical", canonical},
+	{"system", system_registers},
+	{"selectors", selectors},
+	{"page_faults", page_faults},
+	{"page_faults_user", page_faults_user},
+	{"ring3", ring3},
+	{"ring3_features", ring3_features},
+	{"iopl", iopl},
+	{"syscalls", syscalls},
+	{"sysenter", sysenter},
+	{"segment_bases", segment_bases},
+	{"nesting", nesting},
+	{"idt", idt_faults},
+	{"irets", irets},
+	{"cpuid", cpuid_msrs},
+	{NULL, NULL},
 };

@@ -14,11 +14,11 @@ static bool in_ring0;
 /* Runs [from, to) as 32-bit code with ebx = DATA; ends with int $UEXIT or a trap. */
 static void run32_cs(const void *from, const void *to, u64 cs)
 {
-	static const u8 tail[] = { 0xcd, UEXIT };
+	static const u8 tail[] = {0xcd, UEXIT};
 	u64 n = (u64)to - (u64)from;
 	u64 seg = in_ring0 ? KDATA : UDATA;
 	u8 *code = (u8 *)(*pte_at(CODE, 1) & PTE_ADDR);
-	struct frame f = { .rip = CODE, .cs = cs, .rflags = 0x202, .rsp = STACK, .ss = seg };
+	struct frame f = {.rip = CODE, .cs = cs, .rflags = 0x202, .rsp = STACK, .ss = seg};
 
 	memcpy(code, from, n);
 	memcpy(code + n, tail, sizeof(tail));
@@ -58,7 +58,8 @@ SNIP32(c_incw, "mov $0x1ffff,%eax; .byte 0x66,0x40");
 SNIP32(c_inc_keeps_cf, "mov $0x7f,%eax; stc; inc %eax; sbb %eax,%eax");
 SNIP32(c_push_pop, "push $0x1234; push $-1; pop %ecx; pop %eax; add %ecx,%eax");
 SNIP32(c_push_size, "mov %esp,%eax; push %eax; sub %esp,%eax; push %ax; pop %cx; pop %ecx");
-SNIP32(c_pusha, "mov $1,%eax; mov $2,%ecx; mov $4,%edx; pusha; xor %eax,%eax; xor %ecx,%ecx; xor %edx,%edx; popa; add %ecx,%eax; add %edx,%eax");
+SNIP32(c_pusha, "mov $1,%eax; mov $2,%ecx; mov $4,%edx; pusha; xor %eax,%eax; xor %ecx,%ecx; xor %edx,%edx; "
+		"popa; add %ecx,%eax; add %edx,%eax");
 SNIP32(c_pusha_esp, "mov %esp,%eax; pusha; sub 12(%esp),%eax; add $32,%esp");
 SNIP32(c_daa, "mov $0x38,%al; add $0x45,%al; daa; movzx %al,%eax");
 SNIP32(c_das, "mov $0x35,%al; sub $0x47,%al; das; movzx %al,%eax");
@@ -68,21 +69,26 @@ SNIP32(c_aam, "mov $0x3f,%eax; aam; movzx %ax,%eax");
 SNIP32(c_aad, "mov $0x0607,%eax; aad; movzx %ax,%eax");
 SNIP32(c_salc, "stc; .byte 0xd6; movzx %al,%eax");
 SNIP32(c_les, "movl $0x12345678,(%ebx); movw $0x2b,4(%ebx); les (%ebx),%eax; mov %es,%ecx; add %ecx,%eax");
-SNIP32(c_seg, "push %ds; pop %eax; mov %ss,%ecx; push %es; push %cs; pop %ecx; pop %es; add %ecx,%eax; sub %ecx,%eax");
+SNIP32(c_seg, "push %ds; pop %eax; mov %ss,%ecx; push %es; push %cs; pop %ecx; pop %es; add %ecx,%eax; sub "
+	      "%ecx,%eax");
 SNIP32(c_arpl, "mov $0x10,%eax; mov $3,%ecx; arpl %cx,%ax; movzx %ax,%eax");
 SNIP32(c_call, "call 1f; jmp 2f; 1: mov $77,%eax; ret; 2:");
 SNIP32(c_call_pc, "call 1f; 1: pop %eax");
-SNIP32(c_ret_imm, "mov %esp,%ecx; push $5; call 1f; jmp 2f; 1: mov 4(%esp),%eax; ret $4; 2: sub %esp,%ecx; add %ecx,%eax");
+SNIP32(c_ret_imm, "mov %esp,%ecx; push $5; call 1f; jmp 2f; 1: mov 4(%esp),%eax; ret $4; 2: sub %esp,%ecx; "
+		  "add %ecx,%eax");
 SNIP32(c_loop, "mov $10,%ecx; xor %eax,%eax; 1: add %ecx,%eax; loop 1b");
 SNIP32(c_jecxz, "xor %ecx,%ecx; mov $1,%eax; jecxz 1f; mov $2,%eax; 1:");
 SNIP32(c_jcxz16, "mov $0x10000,%ecx; mov $1,%eax; jcxz 1f; mov $2,%eax; 1:");
-SNIP32(c_addr16, "mov $0x12340000,%eax; .byte 0x67,0x8d,0x46,0x10; sub %esi,%eax; mov %esi,%ecx; and $0xffff0000,%ecx; add %ecx,%eax");
+SNIP32(c_addr16, "mov $0x12340000,%eax; .byte 0x67,0x8d,0x46,0x10; sub %esi,%eax; mov %esi,%ecx; and "
+		 "$0xffff0000,%ecx; add %ecx,%eax");
 SNIP32(c_lea_wrap, "mov $0xffffffff,%ecx; lea 2(%ecx,%ecx),%eax");
 SNIP32(c_upper, "mov $0x80000000,%eax; add %eax,%eax; adc $0,%eax");
-SNIP32(c_string, "cld; mov $4,%ecx; mov $0x61,%al; rep stosb; mov $4,%ecx; sub $4,%edi; mov %edi,%esi; lea 8(%edi),%edi; rep movsb; mov -4(%edi),%eax");
+SNIP32(c_string, "cld; mov $4,%ecx; mov $0x61,%al; rep stosb; mov $4,%ecx; sub $4,%edi; mov %edi,%esi; lea "
+		 "8(%edi),%edi; rep movsb; mov -4(%edi),%eax");
 SNIP32(c_moffs, "movl $0x600d,0x60004010; .byte 0xa1; .long 0x60004010");
 SNIP32(c_abs, "movl $0x99,0x60004020; mov %ds:0x60004020,%eax");
-SNIP32(c_enter, "mov %esp,%ecx; enter $16,$0; mov %esp,%eax; leave; sub %esp,%ecx; sub %ebp,%eax; mov $0x2c,%eax; add %ecx,%eax");
+SNIP32(c_enter, "mov %esp,%ecx; enter $16,$0; mov %esp,%eax; leave; sub %esp,%ecx; sub %ebp,%eax; mov "
+		"$0x2c,%eax; add %ecx,%eax");
 SNIP32(c_xlat, "movb $0x5c,7(%ebx); mov $7,%eax; xlat; movzx %al,%eax");
 SNIP32(c_sse, "movl $0x40490fdb,(%ebx); movss (%ebx),%xmm7; addss %xmm7,%xmm7; movd %xmm7,%eax");
 SNIP32(c_x87, "fld1; fld1; faddp; fistpl (%ebx); mov (%ebx),%eax");
@@ -99,15 +105,44 @@ static void rows(void)
 		const char *from, *to;
 		u32 want;
 	} row[] = {
-#define ROW(n, w) { #n, n, n##_end, w }
-		ROW(c_inc, 0), ROW(c_incw, 0x10000), ROW(c_inc_keeps_cf, 0xffffffff), ROW(c_push_pop, 0x1233),
-		ROW(c_push_size, 4), ROW(c_pusha, 7), ROW(c_pusha_esp, 0), ROW(c_daa, 0x83), ROW(c_das, 0x88), ROW(c_aaa, 0x107),
-		ROW(c_aas, 0x105), ROW(c_aam, 0x603), ROW(c_aad, 0x43), ROW(c_salc, 0xff), ROW(c_les, 0x123456a3),
-		ROW(c_seg, UDATA), ROW(c_arpl, 0x13), ROW(c_call, 77), ROW(c_call_pc, (u32)CODE + 5), ROW(c_ret_imm, 5),
-		ROW(c_loop, 55), ROW(c_jecxz, 1), ROW(c_jcxz16, 1), ROW(c_lea_wrap, 0), ROW(c_upper, 1),
-		ROW(c_string, 0x61616161), ROW(c_moffs, 0x600d), ROW(c_abs, 0x99), ROW(c_enter, 0x2c), ROW(c_xlat, 0x5c),
-		ROW(c_sse, 0x40c90fdb), ROW(c_x87, 2), ROW(c_jmp_mem, 9), ROW(c_bound_ok, 5), ROW(c_imul, 0xffffffec),
-		ROW(c_lds, 0x55), ROW(c_lss, 0x66),
+#define ROW(n, w) {#n, n, n##_end, w}
+		ROW(c_inc, 0),
+		ROW(c_incw, 0x10000),
+		ROW(c_inc_keeps_cf, 0xffffffff),
+		ROW(c_push_pop, 0x1233),
+		ROW(c_push_size, 4),
+		ROW(c_pusha, 7),
+		ROW(c_pusha_esp, 0),
+		ROW(c_daa, 0x83),
+		ROW(c_das, 0x88),
+		ROW(c_aaa, 0x107),
+		ROW(c_aas, 0x105),
+		ROW(c_aam, 0x603),
+		ROW(c_aad, 0x43),
+		ROW(c_salc, 0xff),
+		ROW(c_les, 0x123456a3),
+		ROW(c_seg, UDATA),
+		ROW(c_arpl, 0x13),
+		ROW(c_call, 77),
+		ROW(c_call_pc, (u32)CODE + 5),
+		ROW(c_ret_imm, 5),
+		ROW(c_loop, 55),
+		ROW(c_jecxz, 1),
+		ROW(c_jcxz16, 1),
+		ROW(c_lea_wrap, 0),
+		ROW(c_upper, 1),
+		ROW(c_string, 0x61616161),
+		ROW(c_moffs, 0x600d),
+		ROW(c_abs, 0x99),
+		ROW(c_enter, 0x2c),
+		ROW(c_xlat, 0x5c),
+		ROW(c_sse, 0x40c90fdb),
+		ROW(c_x87, 2),
+		ROW(c_jmp_mem, 9),
+		ROW(c_bound_ok, 5),
+		ROW(c_imul, 0xffffffec),
+		ROW(c_lds, 0x55),
+		ROW(c_lss, 0x66),
 	};
 	size_t i;
 
@@ -175,8 +210,10 @@ static void bases(void)
 	*(u32 *)(page + 4) = 0x1000;
 	*(u32 *)(page + 11) = 0x234;
 	map(LOW_WINDOW + 0x8000, page, P | W | U);
-	gdt[SPARE / 8] = 0x00cff3000000ffff | ((LOW_WINDOW + 0x8000) & 0xffffff) << 16 | (LOW_WINDOW >> 24) << 56;
-	gdt[SPARE / 8 + 1] = 0x00cff3000000ffff | ((LOW_WINDOW + 0x8008) & 0xffffff) << 16 | (LOW_WINDOW >> 24) << 56;
+	gdt[SPARE / 8] =
+		0x00cff3000000ffff | ((LOW_WINDOW + 0x8000) & 0xffffff) << 16 | (LOW_WINDOW >> 24) << 56;
+	gdt[SPARE / 8 + 1] =
+		0x00cff3000000ffff | ((LOW_WINDOW + 0x8008) & 0xffffff) << 16 | (LOW_WINDOW >> 24) << 56;
 	__asm__ volatile("mov %0, %%fs; mov %1, %%gs" ::"r"((u64)SPARE | 3), "r"((u64)(SPARE + 8) | 3));
 	check("fs-base-loaded", rd_msr(MSR_FS_BASE), LOW_WINDOW + 0x8000);
 	RUN(s_fs);
@@ -272,7 +309,7 @@ static void system_calls(void)
 static void both_modes(void)
 {
 	/* 48 89 c8: mov %rcx,%rax in 64-bit code; dec %eax; mov %ecx,%eax in 32-bit code. */
-	static const u8 bytes[] = { 0x48, 0x89, 0xc8, 0x40, 0x90 };
+	static const u8 bytes[] = {0x48, 0x89, 0xc8, 0x40, 0x90};
 	int i, bad = 0;
 
 	if (in_ring0)
@@ -312,4 +349,4 @@ static void ring0(void)
 	all();
 }
 
-const struct section sections[] = { { "ring3", ring3 }, { "ring0", ring0 }, { NULL, NULL } };
+const struct section sections[] = {{"ring3", ring3}, {"ring0", ring0}, {NULL, NULL}};

@@ -5,12 +5,34 @@
 static u64 steps[64], step_dr6[64], step_cs[64];
 static int n_steps;
 
-static inline u64 rd_dr6(void) { u64 v; __asm__ volatile("mov %%dr6, %0" : "=r"(v)); return v; }
-static inline u64 rd_dr7(void) { u64 v; __asm__ volatile("mov %%dr7, %0" : "=r"(v)); return v; }
-static inline void wr_dr6(u64 v) { __asm__ volatile("mov %0, %%dr6" ::"r"(v)); }
-static inline void wr_dr7(u64 v) { __asm__ volatile("mov %0, %%dr7" ::"r"(v)); }
-static inline void wr_dr0(u64 v) { __asm__ volatile("mov %0, %%dr0" ::"r"(v)); }
-static inline void wr_dr1(u64 v) { __asm__ volatile("mov %0, %%dr1" ::"r"(v)); }
+static inline u64 rd_dr6(void)
+{
+	u64 v;
+	__asm__ volatile("mov %%dr6, %0" : "=r"(v));
+	return v;
+}
+static inline u64 rd_dr7(void)
+{
+	u64 v;
+	__asm__ volatile("mov %%dr7, %0" : "=r"(v));
+	return v;
+}
+static inline void wr_dr6(u64 v)
+{
+	__asm__ volatile("mov %0, %%dr6" ::"r"(v));
+}
+static inline void wr_dr7(u64 v)
+{
+	__asm__ volatile("mov %0, %%dr7" ::"r"(v));
+}
+static inline void wr_dr0(u64 v)
+{
+	__asm__ volatile("mov %0, %%dr0" ::"r"(v));
+}
+static inline void wr_dr1(u64 v)
+{
+	__asm__ volatile("mov %0, %%dr1" ::"r"(v));
+}
 
 static bool on_db(struct frame *f)
 {
@@ -32,26 +54,36 @@ static bool on_db(struct frame *f)
 #define TF_OFF "pushfq; andl $~0x100,(%rsp); popfq\n"
 
 SNIP(s_mov, TF_ON "mov $1,%eax\n s_mov_1: .global s_mov_1\n nop\n s_mov_2: .global s_mov_2\n" TF_OFF);
-SNIP(s_rep, "mov %rsp,%rsi; mov %rsp,%rdi; mov $3,%ecx\n" TF_ON "s_rep_0: .global s_rep_0\n rep movsb\n s_rep_1: .global s_rep_1\n" TF_OFF);
-SNIP(s_jcc, "xor %eax,%eax\n" TF_ON "test %eax,%eax\n s_jcc_1: .global s_jcc_1\n jz 1f\n nop\n 1: s_jcc_2: .global s_jcc_2\n jnz 1b\n"
+SNIP(s_rep, "mov %rsp,%rsi; mov %rsp,%rdi; mov $3,%ecx\n" TF_ON
+	    "s_rep_0: .global s_rep_0\n rep movsb\n s_rep_1: .global s_rep_1\n" TF_OFF);
+SNIP(s_jcc, "xor %eax,%eax\n" TF_ON
+	    "test %eax,%eax\n s_jcc_1: .global s_jcc_1\n jz 1f\n nop\n 1: s_jcc_2: .global s_jcc_2\n jnz 1b\n"
 	    "s_jcc_3: .global s_jcc_3\n" TF_OFF);
-SNIP(s_call, TF_ON "call 2f\n s_call_2: .global s_call_2\n jmp 3f\n 2: s_call_1: .global s_call_1\n ret\n 3: s_call_3: .global s_call_3\n" TF_OFF);
+SNIP(s_call, TF_ON "call 2f\n s_call_2: .global s_call_2\n jmp 3f\n 2: s_call_1: .global s_call_1\n ret\n 3: "
+		   "s_call_3: .global s_call_3\n" TF_OFF);
 SNIP(s_pushf, TF_ON "pushfq\n pop %rax\n" TF_OFF "mov %rax,(%rdi)");
-SNIP(s_popf, TF_ON "pushfq\n pushfq\n s_popf_2: .global s_popf_2\n andl $~0x100,(%rsp)\n s_popf_3: .global s_popf_3\n popfq\n nop\n nop\n popfq; "
-	     "pushfq; andl $~0x100,(%rsp); popfq");
-SNIP(s_movss, "mov $0x18,%eax\n" TF_ON "mov %ax,%ss\n s_movss_0: .global s_movss_0\n nop\n s_movss_1: .global s_movss_1\n nop\n" TF_OFF);
+SNIP(s_popf, TF_ON "pushfq\n pushfq\n s_popf_2: .global s_popf_2\n andl $~0x100,(%rsp)\n s_popf_3: .global "
+		   "s_popf_3\n popfq\n nop\n nop\n popfq; "
+		   "pushfq; andl $~0x100,(%rsp); popfq");
+SNIP(s_movss,
+	"mov $0x18,%eax\n" TF_ON
+	"mov %ax,%ss\n s_movss_0: .global s_movss_0\n nop\n s_movss_1: .global s_movss_1\n nop\n" TF_OFF);
 SNIP(s_int3, TF_ON "int3\n s_int3_1: .global s_int3_1\n nop\n" TF_OFF);
-SNIP(s_iret, "mov %rsp,%rax; pushq $0x18; push %rax; pushfq; orl $0x100,(%rsp); pushq $0x10; lea 1f(%rip),%rcx; push %rcx\n"
+SNIP(s_iret, "mov %rsp,%rax; pushq $0x18; push %rax; pushfq; orl $0x100,(%rsp); pushq $0x10; lea "
+	     "1f(%rip),%rcx; push %rcx\n"
 	     "iretq\n 1: nop\n s_iret_1: .global s_iret_1\n nop\n" TF_OFF);
-SNIP(s_loop, "mov $3,%ecx\n" TF_ON "1: s_loop_0: .global s_loop_0\n loop 1b\n s_loop_1: .global s_loop_1\n" TF_OFF);
+SNIP(s_loop, "mov $3,%ecx\n" TF_ON
+	     "1: s_loop_0: .global s_loop_0\n loop 1b\n s_loop_1: .global s_loop_1\n" TF_OFF);
 SNIP(s_fault, TF_ON "mov (%rdi),%rax\n s_fault_1: .global s_fault_1\n nop\n" TF_OFF);
-SNIP(s_cpuid, "xor %eax,%eax\n" TF_ON "cpuid\n s_cpuid_1: .global s_cpuid_1\n rdtsc\n s_cpuid_2: .global s_cpuid_2\n mov %cr0,%rax\n"
+SNIP(s_cpuid, "xor %eax,%eax\n" TF_ON
+	      "cpuid\n s_cpuid_1: .global s_cpuid_1\n rdtsc\n s_cpuid_2: .global s_cpuid_2\n mov %cr0,%rax\n"
 	      "s_cpuid_3: .global s_cpuid_3\n" TF_OFF);
-SNIP(s_sse, TF_ON "movups %xmm0,(%rdi)\n s_sse_1: .global s_sse_1\n xorps %xmm0,%xmm0\n s_sse_2: .global s_sse_2\n" TF_OFF);
+SNIP(s_sse, TF_ON "movups %xmm0,(%rdi)\n s_sse_1: .global s_sse_1\n xorps %xmm0,%xmm0\n s_sse_2: .global "
+		  "s_sse_2\n" TF_OFF);
 
-extern char s_mov_1[], s_mov_2[], s_rep_0[], s_rep_1[], s_jcc_1[], s_jcc_2[], s_jcc_3[], s_call_1[], s_call_2[], s_call_3[], s_popf_2[],
-	s_popf_3[], s_movss_0[], s_movss_1[], s_int3_1[], s_iret_1[], s_loop_0[], s_loop_1[], s_fault_1[], s_cpuid_1[],
-	s_cpuid_2[], s_cpuid_3[], s_sse_1[], s_sse_2[];
+extern char s_mov_1[], s_mov_2[], s_rep_0[], s_rep_1[], s_jcc_1[], s_jcc_2[], s_jcc_3[], s_call_1[],
+	s_call_2[], s_call_3[], s_popf_2[], s_popf_3[], s_movss_0[], s_movss_1[], s_int3_1[], s_iret_1[],
+	s_loop_0[], s_loop_1[], s_fault_1[], s_cpuid_1[], s_cpuid_2[], s_cpuid_3[], s_sse_1[], s_sse_2[];
 
 /* Runs fn with the recorder on; guard() must not take #DB, so it is called directly. */
 static void trace(void *fn, u64 arg)
@@ -59,7 +91,10 @@ static void trace(void *fn, u64 arg)
 	hooks[VEC_DB] = on_db;
 	n_steps = 0;
 	wr_dr6(0xffff0ff0);
-	__asm__ volatile("push %%rbx; call *%1; pop %%rbx" : "+D"(arg) : "r"(fn) : "rax", "rcx", "rdx", "rsi", "memory", "cc");
+	__asm__ volatile("push %%rbx; call *%1; pop %%rbx"
+			 : "+D"(arg)
+			 : "r"(fn)
+			 : "rax", "rcx", "rdx", "rsi", "memory", "cc");
 }
 
 static void step_is(const char *name, int i, void *want)
@@ -174,7 +209,8 @@ static void syscall_steps(void)
 /* ---- breakpoints ---- */
 
 SNIP(bp_code, "mov $1,%eax\n bp_at: .global bp_at\n mov $2,%eax\n bp_at2: .global bp_at2\n mov $3,%eax");
-SNIP(wp_code, "mov (%rdi),%rax\n wp_1: .global wp_1\n mov %rax,(%rdi)\n wp_2: .global wp_2\n mov %al,8(%rdi)\n nop");
+SNIP(wp_code, "mov (%rdi),%rax\n wp_1: .global wp_1\n mov %rax,(%rdi)\n wp_2: .global wp_2\n mov "
+	      "%al,8(%rdi)\n nop");
 extern char bp_at[], bp_at2[], wp_1[], wp_2[];
 
 static void breakpoints(void)
@@ -205,7 +241,7 @@ static void breakpoints(void)
 
 static void watchpoints(void)
 {
-	u64 cell[4] __attribute__((aligned(16))) = { 1, 2, 3, 4 };
+	u64 cell[4] __attribute__((aligned(16))) = {1, 2, 3, 4};
 
 	wr_dr0((u64)cell);
 	wr_dr7(0x400 | 1 | 1 << 16 | 2 << 18); /* write, 8 bytes */
@@ -254,6 +290,11 @@ static void registers(void)
 }
 
 const struct section sections[] = {
-	{ "single_step", single_step }, { "ring3", ring3_steps }, { "syscall", syscall_steps },
-	{ "breakpoints", breakpoints }, { "watchpoints", watchpoints }, { "registers", registers }, { NULL, NULL },
+	{"single_step", single_step},
+	{"ring3", ring3_steps},
+	{"syscall", syscall_steps},
+	{"breakpoints", breakpoints},
+	{"watchpoints", watchpoints},
+	{"registers", registers},
+	{NULL, NULL},
 };

@@ -95,7 +95,8 @@ static void crossings(void)
 
 /* ---- saving state ---- */
 
-#define EACH16(op) op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13) op(14) op(15)
+#define EACH16(op)                                                                                           \
+	op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13) op(14) op(15)
 #define LOAD_YMM(n) "vmovups " #n "*32(%rdi),%ymm" #n "\n"
 #define STORE_YMM(n) "vmovups %ymm" #n "," #n "*32(%rdi)\n"
 #define LOAD_XMM(n) "movups " #n "*32(%rdi),%xmm" #n "\n"
@@ -110,10 +111,14 @@ SNIP(ymm_zero, "vzeroall");
 SNIP(xmm_load, EACH16(LOAD_XMM));
 SNIP(xmm_store, EACH16(STORE_XMM));
 SNIP(xmm_zero, EACH16(ZERO_XMM));
-SNIP(zmm_load, EACH16(LOAD_ZMM) "vmovups 1024(%rdi),%zmm16\n vmovups 1984(%rdi),%zmm31\n kmovq 2048(%rdi),%k1\n kmovq 2056(%rdi),%k7\n");
-SNIP(zmm_store, EACH16(STORE_ZMM) "vmovups %zmm16,1024(%rdi)\n vmovups %zmm31,1984(%rdi)\n kmovq %k1,2048(%rdi)\n kmovq %k7,2056(%rdi)\n");
-SNIP(zmm_zero, "vzeroall; vpxorq %zmm16,%zmm16,%zmm16; vpxorq %zmm31,%zmm31,%zmm31; kxorq %k1,%k1,%k1; kxorq %k7,%k7,%k7");
-SNIP(fp_load, "fninit; fld1; fldpi; push $0x127f; fldcw (%rsp); pop %rax; movl $0x3f80,-8(%rsp); ldmxcsr -8(%rsp)");
+SNIP(zmm_load, EACH16(LOAD_ZMM) "vmovups 1024(%rdi),%zmm16\n vmovups 1984(%rdi),%zmm31\n kmovq "
+				"2048(%rdi),%k1\n kmovq 2056(%rdi),%k7\n");
+SNIP(zmm_store, EACH16(STORE_ZMM) "vmovups %zmm16,1024(%rdi)\n vmovups %zmm31,1984(%rdi)\n kmovq "
+				  "%k1,2048(%rdi)\n kmovq %k7,2056(%rdi)\n");
+SNIP(zmm_zero, "vzeroall; vpxorq %zmm16,%zmm16,%zmm16; vpxorq %zmm31,%zmm31,%zmm31; kxorq %k1,%k1,%k1; kxorq "
+	       "%k7,%k7,%k7");
+SNIP(fp_load,
+	"fninit; fld1; fldpi; push $0x127f; fldcw (%rsp); pop %rax; movl $0x3f80,-8(%rsp); ldmxcsr -8(%rsp)");
 SNIP(fp_zero, "fninit; movl $0x1f80,-8(%rsp); ldmxcsr -8(%rsp)");
 SNIP(fp_store, "fstpt (%rdi); fstpt 16(%rdi); fnstcw 32(%rdi); stmxcsr 36(%rdi)");
 
@@ -130,10 +135,11 @@ SAVER(do_fnsave, "fnsave");
 SAVER(do_frstor, "frstor");
 
 static u8 regs_in[2112] __attribute__((aligned(64))), regs_out[2112] __attribute__((aligned(64)));
-static u8 fp_out[2][64];
+static u8 fp_out[2][64], regs_zero[64];
 
 /* Fills every register, saves, clobbers, restores, compares; the area lies across the page edge. */
-static void round_trip(const char *name, void *save, void *restore, void *load, void *store, void *zero, u64 area, int size)
+static void round_trip(
+	const char *name, void *save, void *restore, void *load, void *store, void *zero, u64 area, int size)
 {
 	int i;
 
@@ -168,7 +174,8 @@ static void round_trip(const char *name, void *save, void *restore, void *load, 
 
 static void xsaves(const char *name, void *save, void *restore)
 {
-	static const u64 areas[] = { VTEST + 0x400, EDGE - 64, EDGE - 0x200, EDGE - 0x240, EDGE - 0x280, EDGE - 0x400 };
+	static const u64 areas[] = {
+		VTEST + 0x400, EDGE - 64, EDGE - 0x200, EDGE - 0x240, EDGE - 0x280, EDGE - 0x400};
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(areas); i++) {
@@ -179,6 +186,45 @@ static void xsaves(const char *name, void *save, void *restore)
 		else
 			round_trip(name, save, restore, xmm_load, xmm_store, xmm_zero, areas[i], 512);
 	}
+}
+
+/* As the dynamic linker does around a symbol's first call: compacted, without the x87, header cleared by hand. */
+SNIP_IP(lazy_save,
+	"mov $0xee,%eax; xor %edx,%edx; mov %rdx,528(%rdi); mov %rdx,536(%rdi); mov %rdx,544(%rdi); mov "
+	"%rdx,552(%rdi);"
+	"mov %rdx,560(%rdi); mov %rdx,568(%rdi)",
+	"xsavec (%rdi)");
+SNIP_IP(lazy_restore, "mov $0xee,%eax; xor %edx,%edx", "xrstor (%rdi)");
+
+static void lazy_binding(void)
+{
+	u64 area, bad = 0;
+	int i;
+
+	for (area = EDGE - 0xac0; area < EDGE; area += 64) {
+		memset(low, 0x5a, 4096);
+		memset(high, 0x5a, 4096);
+		for (i = 0; i < 512; i++)
+			regs_in[i] = i * 11 + (i >> 8) + area;
+		guard(ymm_load, (u64)regs_in, 0);
+		bad += guard(lazy_save, area, 0);
+		guard(ymm_zero, 0, 0);
+		bad += guard(lazy_restore, area, 0);
+		guard(ymm_store, (u64)regs_out, 0);
+		bad += memcmp(regs_in, regs_out, 512) != 0;
+		/*
+		 * Now with everything in its initial state, which is not
+		 * written: the area's MXCSR is then no business of XRSTOR's.
+		 */
+		memset((void *)(area + 512), 0, 64);
+		*(u32 *)(area + 24) = 0x1f80;
+		bad += guard(do_xrstor, area, 0);
+		*(u32 *)(area + 24) = 0x5a5a5a5a;
+		bad += guard(lazy_save, area, 0);
+		bad += guard(lazy_restore, area, 0);
+		bad += memcmp((void *)(area + 512 + 16), regs_zero, 48) != 0;
+	}
+	check("lazy-binding", bad, 0);
 }
 
 static void saving(void)
@@ -201,6 +247,8 @@ static void saving(void)
 	if (c & 2) {
 		xsaves("xsavec", do_xsavec, do_xrstor);
 		check("xsavec-compact", *(u64 *)(low + 0xc00 + 520) >> 63, 1);
+		if (avx)
+			lazy_binding();
 	}
 	if (c & 8)
 		xsaves("xsaves", do_xsaves, do_xrstors);
@@ -250,10 +298,13 @@ SNIP_IP(nm_avx, "", "vpxor %xmm0,%xmm0,%xmm0");
 SNIP_IP(mf_wait, "fninit; push $0x037b; fldcw (%rsp); pop %rax; fld1; fldz; fdivrp", "fwait");
 SNIP_IP(mf_next, "fninit; push $0x037b; fldcw (%rsp); pop %rax; fld1; fldz; fdivrp; nop", "fld1");
 SNIP(mf_none, "fninit; push $0x037b; fldcw (%rsp); pop %rax; fld1; fldz; fdivrp; fnclex; fwait; fninit");
-SNIP_IP(xm_div, "movl $0x1d80,-8(%rsp); ldmxcsr -8(%rsp); pxor %xmm0,%xmm0; mov $0x3f800000,%eax; movd %eax,%xmm1", "divss %xmm0,%xmm1");
+SNIP_IP(xm_div,
+	"movl $0x1d80,-8(%rsp); ldmxcsr -8(%rsp); pxor %xmm0,%xmm0; mov $0x3f800000,%eax; movd %eax,%xmm1",
+	"divss %xmm0,%xmm1");
 SNIP_IP(mxcsr_bad, "movl $0x11f80,-8(%rsp)", "ldmxcsr -8(%rsp)");
 SNIP(mxcsr_reset, "movl $0x1f80,-8(%rsp); ldmxcsr -8(%rsp); fninit");
-SNIP(mxcsr_flags, "movl $0x1f80,-8(%rsp); ldmxcsr -8(%rsp); pxor %xmm0,%xmm0; mov $0x3f800000,%eax; movd %eax,%xmm1; divss %xmm0,%xmm1;"
+SNIP(mxcsr_flags, "movl $0x1f80,-8(%rsp); ldmxcsr -8(%rsp); pxor %xmm0,%xmm0; mov $0x3f800000,%eax; movd "
+		  "%eax,%xmm1; divss %xmm0,%xmm1;"
 		  "stmxcsr (%rdi)");
 
 static void device_not_available(void)
@@ -304,15 +355,20 @@ static void numeric(void)
 /* ---- masked and gathered ---- */
 
 SNIP_IP(vmaskmov_store, "vmovups (%rsi),%ymm1; vmovups 32(%rsi),%ymm2", "vpmaskmovd %ymm2,%ymm1,(%rdi)");
-SNIP_IP(vmaskmov_load, "vmovups (%rsi),%ymm1; vmovups pattern(%rip),%ymm2", "vpmaskmovd (%rdi),%ymm1,%ymm2; vmovups %ymm2,back(%rip)");
-SNIP_IP(gather, "vmovups (%rsi),%ymm1; vpcmpeqd %ymm3,%ymm3,%ymm3; vpxor %ymm2,%ymm2,%ymm2", "vpgatherdd %ymm3,(%rdi,%ymm1,1),%ymm2");
+SNIP_IP(vmaskmov_load, "vmovups (%rsi),%ymm1; vmovups pattern(%rip),%ymm2",
+	"vpmaskmovd (%rdi),%ymm1,%ymm2; vmovups %ymm2,back(%rip)");
+SNIP_IP(gather, "vmovups (%rsi),%ymm1; vpcmpeqd %ymm3,%ymm3,%ymm3; vpxor %ymm2,%ymm2,%ymm2",
+	"vpgatherdd %ymm3,(%rdi,%ymm1,1),%ymm2");
 SNIP(gather_out, "vmovups %ymm2,(%rdi); vmovups %ymm3,32(%rdi)");
 SNIP_IP(masked512, "mov $0x00ff,%eax; kmovw %eax,%k1; vmovups (%rsi),%zmm1", "vmovdqu32 %zmm1,(%rdi){%k1}");
-SNIP_IP(masked512_bad, "mov $0x01ff,%eax; kmovw %eax,%k1; vmovups (%rsi),%zmm1", "vmovdqu32 %zmm1,(%rdi){%k1}");
-SNIP_IP(scatter, "kxnorw %k1,%k1,%k1; vmovups (%rsi),%zmm1; vmovups pattern(%rip),%zmm2", "vpscatterdd %zmm2,(%rdi,%zmm1,1){%k1}");
+SNIP_IP(masked512_bad, "mov $0x01ff,%eax; kmovw %eax,%k1; vmovups (%rsi),%zmm1",
+	"vmovdqu32 %zmm1,(%rdi){%k1}");
+SNIP_IP(scatter, "kxnorw %k1,%k1,%k1; vmovups (%rsi),%zmm1; vmovups pattern(%rip),%zmm2",
+	"vpscatterdd %zmm2,(%rdi,%zmm1,1){%k1}");
 SNIP(scatter_mask, "kmovw %k1,%eax; mov %eax,(%rdi)");
 SNIP_IP(compress, "mov $0x5555,%eax; kmovw %eax,%k1; vmovups (%rsi),%zmm1", "vpcompressd %zmm1,(%rdi){%k1}");
-SNIP_IP(expand, "mov $0x0101,%eax; kmovw %eax,%k1; vpxorq %zmm1,%zmm1,%zmm1", "vpexpandd (%rdi),%zmm1{%k1}{z}; vmovups %zmm1,(%rsi)");
+SNIP_IP(expand, "mov $0x0101,%eax; kmovw %eax,%k1; vpxorq %zmm1,%zmm1,%zmm1",
+	"vpexpandd (%rdi),%zmm1{%k1}{z}; vmovups %zmm1,(%rsi)");
 SNIP_IP(broadcast, "", "vbroadcastss (%rdi),%zmm1; vmovups %zmm1,(%rsi)");
 SNIP_IP(embedded, "vpxorq %zmm1,%zmm1,%zmm1", "vpaddd (%rdi){1to16},%zmm1,%zmm1; vmovups %zmm1,(%rsi)");
 SNIP_IP(maskmovdqu, "movups (%rsi),%xmm1; movups 16(%rsi),%xmm2", "maskmovdqu %xmm2,%xmm1");
@@ -387,7 +443,8 @@ static void avx512s(void)
 	check("compress-short", guard(compress, EDGE - 32, (u64)pattern), false);
 	check("compress-data", *(u32 *)(low + 4068), *(u32 *)(pattern + 8));
 	check("expand-short", guard(expand, EDGE - 8, (u64)back), false);
-	check("expand-data", out[8] == *(u32 *)(low + 4092) && out[0] == *(u32 *)(low + 4088) && !out[1], true);
+	check("expand-data", out[8] == *(u32 *)(low + 4092) && out[0] == *(u32 *)(low + 4088) && !out[1],
+		true);
 	check("broadcast-edge", guard(broadcast, EDGE - 4, (u64)back), false);
 	check("broadcast-data", out[15], *(u32 *)(low + 4092));
 	check("embedded-edge", guard(embedded, EDGE - 4, (u64)back), false);
@@ -426,5 +483,9 @@ static void exceptions(void)
 }
 
 const struct section sections[] = {
-	{ "crossings", crossings }, { "saving", saving }, { "exceptions", exceptions }, { "vectors", vectors }, { NULL, NULL },
+	{"crossings", crossings},
+	{"saving", saving},
+	{"exceptions", exceptions},
+	{"vectors", vectors},
+	{NULL, NULL},
 };

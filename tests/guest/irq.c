@@ -7,10 +7,28 @@
 #define HPET 0xfed00000ull
 
 enum {
-	L_ID = 0x20, L_TPR = 0x80, L_EOI = 0xb0, L_SVR = 0xf0, L_ISR = 0x100, L_IRR = 0x200, L_ICR = 0x300, L_ICR2 = 0x310,
-	L_TIMER = 0x320, L_LINT0 = 0x350, L_INIT = 0x380, L_CURRENT = 0x390, L_DIVIDE = 0x3e0,
-	T_PERIODIC = 1 << 17, T_DEADLINE = 2 << 17, MASKED = 1 << 16,
-	V_SELF = 0x41, V_HIGH = 0x61, V_TIMER = 0x51, V_IOAPIC = 0x71, V_PIC = 0x20, V_SPURIOUS = 0xff,
+	L_ID = 0x20,
+	L_TPR = 0x80,
+	L_EOI = 0xb0,
+	L_SVR = 0xf0,
+	L_ISR = 0x100,
+	L_IRR = 0x200,
+	L_ICR = 0x300,
+	L_ICR2 = 0x310,
+	L_TIMER = 0x320,
+	L_LINT0 = 0x350,
+	L_INIT = 0x380,
+	L_CURRENT = 0x390,
+	L_DIVIDE = 0x3e0,
+	T_PERIODIC = 1 << 17,
+	T_DEADLINE = 2 << 17,
+	MASKED = 1 << 16,
+	V_SELF = 0x41,
+	V_HIGH = 0x61,
+	V_TIMER = 0x51,
+	V_IOAPIC = 0x71,
+	V_PIC = 0x20,
+	V_SPURIOUS = 0xff,
 };
 
 static u32 lapic(u32 reg)
@@ -73,14 +91,15 @@ static void apic_on(void)
 
 /* ---- windows; an interrupt is pending while these run ---- */
 
-#define WINDOW(name, text)                                                                                              \
-	SNIP(name, text "\n.globl " #name "_at\n" #name "_at: nop; cli");                                               \
+#define WINDOW(name, text)                                                                                   \
+	SNIP(name, text "\n.globl " #name "_at\n" #name "_at: nop; cli");                                    \
 	extern char name##_at[]
 
 SNIP(w_sti_cli, "sti; cli; nop");
 WINDOW(w_sti_nop, "sti; nop");
 WINDOW(w_popf, "pushfq; orl $0x200,(%rsp); popfq");
-WINDOW(w_iret, "mov %rsp,%rax; pushq $0x18; push %rax; pushfq; orl $0x200,(%rsp); pushq $0x10; lea 1f(%rip),%rcx; push %rcx; iretq; 1:");
+WINDOW(w_iret, "mov %rsp,%rax; pushq $0x18; push %rax; pushfq; orl $0x200,(%rsp); pushq $0x10; lea "
+	       "1f(%rip),%rcx; push %rcx; iretq; 1:");
 WINDOW(w_hlt, "sti; hlt");
 WINDOW(w_sti_sti, "sti; sti");
 WINDOW(w_sti_ret, "lea 1f(%rip),%rax; push %rax; sti; ret; 1:");
@@ -281,7 +300,8 @@ SNIP(loop_loop, "sti; 1: mov $2,%ecx; 2: loop 2b; jmp 1b");
 SNIP(loop_jcc, "sti; 1: test %eax,%eax; jz 1b; jnz 1b");
 SNIP(loop_mem, "sti; lea 1f(%rip),%rax; push %rax; 1: jmp *(%rsp)");
 SNIP(loop_far, "sti; lea 1f(%rip),%rax; 1: pushq $0x10; push %rax; lretq");
-SNIP(loop_iret, "sti; lea 1f(%rip),%rax; mov %rsp,%rcx; 1: pushq $0x18; push %rcx; pushfq; pushq $0x10; push %rax; iretq");
+SNIP(loop_iret, "sti; lea 1f(%rip),%rax; mov %rsp,%rcx; 1: pushq $0x18; push %rcx; pushfq; pushq $0x10; push "
+		"%rax; iretq");
 SNIP(loop_pause, "sti; 1: pause; jmp 1b");
 SNIP(loop_exc, "sti; 1: mov (%rdi),%rax; jmp 1b");
 SNIP(u_loop_self, "1: jmp 1b");
@@ -670,7 +690,17 @@ static void x2apic(void)
 }
 
 const struct section sections[] = {
-	{ "windows", windows }, { "priorities", priorities }, { "lapic_timer", lapic_timer }, { "tsc_deadline", tsc_deadline },
-	{ "loops", loops }, { "rep", interrupted_rep }, { "undisturbed", undisturbed }, { "pic", pic },
-	{ "ioapic", ioapics }, { "hpet", hpets }, { "nmi", nmi }, { "x2apic", x2apic }, { NULL, NULL },
+	{"windows", windows},
+	{"priorities", priorities},
+	{"lapic_timer", lapic_timer},
+	{"tsc_deadline", tsc_deadline},
+	{"loops", loops},
+	{"rep", interrupted_rep},
+	{"undisturbed", undisturbed},
+	{"pic", pic},
+	{"ioapic", ioapics},
+	{"hpet", hpets},
+	{"nmi", nmi},
+	{"x2apic", x2apic},
+	{NULL, NULL},
 };

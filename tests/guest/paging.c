@@ -267,7 +267,7 @@ static void address_spaces(void)
 
 static void invpcid(u64 type, u64 pcid, u64 va)
 {
-	u64 d[2] = { pcid, va };
+	u64 d[2] = {pcid, va};
 
 	__asm__ volatile("invpcid %0, %1" ::"m"(d), "r"(type) : "memory");
 }
@@ -436,7 +436,7 @@ static void crossings(void)
 /* mov $imm32,%eax; ret placed so that it crosses into the second page. */
 static void put_code(u64 page, u64 next, int off, u32 imm)
 {
-	u8 code[6] = { 0xb8, imm, imm >> 8, imm >> 16, imm >> 24, 0xc3 };
+	u8 code[6] = {0xb8, imm, imm >> 8, imm >> 16, imm >> 24, 0xc3};
 	int i;
 
 	for (i = 0; i < 6; i++)
@@ -462,14 +462,17 @@ static void crossing_fetch(void)
 		((u8 *)third)[4096 - off > 4 ? 0 : 4 - (4096 - off)] = off == 4091 ? 0xc3 : 0x99;
 		map(VTEST, first, P);
 		unmap(VTEST + 0x1000);
-		expect("fetch-second-missing", jump, VTEST + off, 0, off == 4091 ? VTEST + 4096 : VTEST + off, VEC_PF, PF_FETCH);
+		expect("fetch-second-missing", jump, VTEST + off, 0, off == 4091 ? VTEST + 4096 : VTEST + off,
+			VEC_PF, PF_FETCH);
 		check_n("fetch-cr2", off, last_cr2, VTEST + 0x1000);
 		map(VTEST + 0x1000, second, P | NX);
-		expect("fetch-second-nx", jump, VTEST + off, 0, off == 4091 ? VTEST + 4096 : VTEST + off, VEC_PF, P | PF_FETCH);
+		expect("fetch-second-nx", jump, VTEST + off, 0, off == 4091 ? VTEST + 4096 : VTEST + off,
+			VEC_PF, P | PF_FETCH);
 		map(VTEST + 0x1000, second, P);
 		check_n("fetch-both", off, run(VTEST + off), 0x11223344);
 		map(VTEST + 0x1000, third, P);
-		check_n("fetch-changed-mapping", off, run(VTEST + off), off == 4091 ? 0x11223344 : 0x99223344);
+		check_n("fetch-changed-mapping", off, run(VTEST + off),
+			off == 4091 ? 0x11223344 : 0x99223344);
 		map(VTEST + 0x1000, second, P);
 		check_n("fetch-mapped-back", off, run(VTEST + off), 0x11223344);
 		unmap(VTEST);
@@ -513,8 +516,19 @@ static void code_aliases(void)
 }
 
 const struct section sections[] = {
-	{ "ad", accessed_dirty }, { "ad_others", accessed_dirty_others }, { "wp", write_protect }, { "smap", smap },
-	{ "smep", smep }, { "nxe", nxe_off }, { "tlb", tlb }, { "spaces", address_spaces }, { "pcid", pcid },
-	{ "large", large_pages }, { "crossings", crossings }, { "crossing_faults", crossing_faults },
-	{ "crossing_fetch", crossing_fetch }, { "code_aliases", code_aliases }, { NULL, NULL },
+	{"ad", accessed_dirty},
+	{"ad_others", accessed_dirty_others},
+	{"wp", write_protect},
+	{"smap", smap},
+	{"smep", smep},
+	{"nxe", nxe_off},
+	{"tlb", tlb},
+	{"spaces", address_spaces},
+	{"pcid", pcid},
+	{"large", large_pages},
+	{"crossings", crossings},
+	{"crossing_faults", crossing_faults},
+	{"crossing_fetch", crossing_fetch},
+	{"code_aliases", code_aliases},
+	{NULL, NULL},
 };

@@ -35,20 +35,18 @@ static struct {
 } idt[256];
 
 u64 gdt[GDT_SLOTS] = {
-	0,
-	0x00cf9b000000ffff, /* KCODE32 */
+	0, 0x00cf9b000000ffff, /* KCODE32 */
 	0x00af9b000000ffff, /* KCODE */
 	0x00cf93000000ffff, /* KDATA */
 	0x00cffb000000ffff, /* UCODE32 */
 	0x00cff3000000ffff, /* UDATA */
 	0x00affb000000ffff, /* UCODE */
 	0x00cff3000000ffff, /* UDATA2 */
-	0, 0,		    /* TSS */
+	0, 0, /* TSS */
 	0x00cf13000000ffff, /* NP_DATA */
 	0x008f9b000000ffff, /* CODE16 */
 	0x0040f30000000fff, /* SMALL_DATA: base 0, limit 4095, DPL 3 */
-	0, 0,
-	0x00af1b000000ffff, /* NP_CODE */
+	0, 0, 0x00af1b000000ffff, /* NP_CODE */
 };
 
 static u32 passed, failed, skipped;
@@ -179,7 +177,8 @@ void expect(const char *name, void *fn, u64 a, u64 b, u64 rip, u64 vec, u64 err)
 	expect_last(name, guard(fn, a, b), rip, vec, err);
 }
 
-void expect_user(const char *name, const void *from, const void *to, const void *ip, u64 a, u64 b, u64 vec, u64 err)
+void expect_user(
+	const char *name, const void *from, const void *to, const void *ip, u64 a, u64 b, u64 vec, u64 err)
 {
 	user(from, to, a, b);
 	expect_last(name, true, UTEXT + ((u64)ip - (u64)from), vec, err);
@@ -201,7 +200,7 @@ void finish(void)
 
 static void dump(const struct frame *f)
 {
-	put("FAIL unexpected-trap:");
+	put("\nFAIL unexpected-trap:");
 	field("vector", f->vec, -1);
 	field("error", f->err, 0);
 	field("rip", f->rip, 0);
@@ -330,7 +329,7 @@ static void load_tables(void)
 	struct {
 		u16 limit;
 		u64 base;
-	} __attribute__((packed)) r = { sizeof(gdt) - 1, (u64)gdt };
+	} __attribute__((packed)) r = {sizeof(gdt) - 1, (u64)gdt};
 	u64 t = (u64)&tss;
 	int i;
 
@@ -341,8 +340,10 @@ static void load_tables(void)
 	for (i = 0; i < 7; i++)
 		tss.ist[i] = (u64)(ist_stacks[i + 1] + 4096);
 	__asm__ volatile("lgdt %0" ::"m"(r));
-	__asm__ volatile("pushq %0; leaq 1f(%%rip), %%rax; pushq %%rax; lretq; 1:" ::"i"(KCODE) : "rax", "memory");
-	__asm__ volatile("mov %0, %%ds; mov %0, %%es; mov %0, %%ss; mov %1, %%fs; mov %1, %%gs" ::"r"(KDATA), "r"(0));
+	__asm__ volatile("pushq %0; leaq 1f(%%rip), %%rax; pushq %%rax; lretq; 1:" ::"i"(KCODE)
+			 : "rax", "memory");
+	__asm__ volatile(
+		"mov %0, %%ds; mov %0, %%es; mov %0, %%ss; mov %1, %%fs; mov %1, %%gs" ::"r"(KDATA), "r"(0));
 	__asm__ volatile("ltr %w0; lldt %w1" ::"r"(TSS_SEL), "r"(0));
 	for (i = 0; i < 256; i++)
 		gate(i, i == UEXIT || i == 3 ? 3 : 0, i == 8 ? 1 : 0);
@@ -369,7 +370,7 @@ static void mask_irqs(void)
 
 void user_at(u64 rip, u64 cs, u64 rflags, u64 rdi, u64 rsi)
 {
-	struct frame f = { .rip = rip, .cs = cs, .rflags = rflags, .rsp = USTACK - 64, .ss = UDATA };
+	struct frame f = {.rip = rip, .cs = cs, .rflags = rflags, .rsp = USTACK - 64, .ss = UDATA};
 
 	f.gpr[RDI] = rdi;
 	f.gpr[RSI] = rsi;
@@ -379,7 +380,7 @@ void user_at(u64 rip, u64 cs, u64 rflags, u64 rdi, u64 rsi)
 
 void user(const void *from, const void *to, u64 rdi, u64 rsi)
 {
-	static const u8 tail[] = { 0xcd, UEXIT };
+	static const u8 tail[] = {0xcd, UEXIT};
 	u64 n = (u64)to - (u64)from;
 
 	memcpy((void *)(*pte_at(UTEXT, 1) & PTE_ADDR), from, n);

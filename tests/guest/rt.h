@@ -25,9 +25,21 @@ extern const struct section sections[]; /* ends with a null name; each image def
 
 /* Selectors. */
 enum {
-	KCODE32 = 0x08, KCODE = 0x10, KDATA = 0x18, UCODE32 = 0x23, UDATA = 0x2b, UCODE = 0x33,
-	UDATA2 = 0x3b, TSS_SEL = 0x40, NP_DATA = 0x50, CODE16 = 0x58, SMALL_DATA = 0x60, NP_CODE = 0x78,
-	GATE = 0x80, SPARE = 0x90, GDT_SLOTS = 24,
+	KCODE32 = 0x08,
+	KCODE = 0x10,
+	KDATA = 0x18,
+	UCODE32 = 0x23,
+	UDATA = 0x2b,
+	UCODE = 0x33,
+	UDATA2 = 0x3b,
+	TSS_SEL = 0x40,
+	NP_DATA = 0x50,
+	CODE16 = 0x58,
+	SMALL_DATA = 0x60,
+	NP_CODE = 0x78,
+	GATE = 0x80,
+	SPARE = 0x90,
+	GDT_SLOTS = 24,
 };
 
 /* Page table bits. */
@@ -69,12 +81,13 @@ void user_at(u64 rip, u64 cs, u64 rflags, u64 rdi, u64 rsi);
 #define USER(name, rdi, rsi) user(name, name##_end, rdi, rsi)
 
 /* A piece of assembly with a label NAME_ip where the fault is expected. */
-#define SNIP(name, text)                                                                             \
-	__asm__(".pushsection .text\n.globl " #name ", " #name "_end\n" #name ":\n" text "\n" #name "_end:\nret\nint3\n" \
-		".popsection");                                                                      \
+#define SNIP(name, text)                                                                                     \
+	__asm__(".pushsection .text\n.globl " #name ", " #name "_end\n" #name ":\n" text "\n" #name          \
+		"_end:\nret\nint3\n"                                                                         \
+		".popsection");                                                                              \
 	extern char name[], name##_end[]
-#define SNIP_IP(name, pre, text)                                                                     \
-	SNIP(name, pre "\n.globl " #name "_ip\n" #name "_ip:\n" text);                               \
+#define SNIP_IP(name, pre, text)                                                                             \
+	SNIP(name, pre "\n.globl " #name "_ip\n" #name "_ip:\n" text);                                       \
 	extern char name##_ip[]
 
 /* Results. */
@@ -85,8 +98,10 @@ void expect(const char *name, void *fn, u64 a, u64 b, u64 rip, u64 vec, u64 err)
 /* SNIP_IP in ring 0 must fault at its label with this vector and error code. */
 #define EXPECT(name, a, b, vec, err) expect(#name, name, a, b, (u64)name##_ip, vec, err)
 /* The same, but copied to user memory and run in ring 3. */
-void expect_user(const char *name, const void *from, const void *to, const void *ip, u64 a, u64 b, u64 vec, u64 err);
-#define EXPECT_USER(name, a, b, vec, err) expect_user(#name "/user", name, name##_end, name##_ip, a, b, vec, err)
+void expect_user(
+	const char *name, const void *from, const void *to, const void *ip, u64 a, u64 b, u64 vec, u64 err);
+#define EXPECT_USER(name, a, b, vec, err)                                                                    \
+	expect_user(#name "/user", name, name##_end, name##_ip, a, b, vec, err)
 void finish(void) __attribute__((noreturn));
 void put(const char *s);
 void put_hex(u64 v);
@@ -104,22 +119,67 @@ void *memcpy(void *d, const void *s, size_t n);
 int memcmp(const void *a, const void *b, size_t n);
 
 /* The processor. */
-struct cpuid { u32 a, b, c, d; };
+struct cpuid {
+	u32 a, b, c, d;
+};
 struct cpuid cpuid(u32 leaf, u32 sub);
 bool is_intel(void);
 bool is_tcg(void); /* QEMU without hardware assistance */
 
-static inline u64 rd_cr0(void) { u64 v; __asm__ volatile("mov %%cr0, %0" : "=r"(v)); return v; }
-static inline u64 rd_cr2(void) { u64 v; __asm__ volatile("mov %%cr2, %0" : "=r"(v)); return v; }
-static inline u64 rd_cr3(void) { u64 v; __asm__ volatile("mov %%cr3, %0" : "=r"(v)); return v; }
-static inline u64 rd_cr4(void) { u64 v; __asm__ volatile("mov %%cr4, %0" : "=r"(v)); return v; }
-static inline u64 rd_cr8(void) { u64 v; __asm__ volatile("mov %%cr8, %0" : "=r"(v)); return v; }
-static inline void wr_cr0(u64 v) { __asm__ volatile("mov %0, %%cr0" ::"r"(v) : "memory"); }
-static inline void wr_cr3(u64 v) { __asm__ volatile("mov %0, %%cr3" ::"r"(v) : "memory"); }
-static inline void wr_cr4(u64 v) { __asm__ volatile("mov %0, %%cr4" ::"r"(v) : "memory"); }
-static inline void wr_cr8(u64 v) { __asm__ volatile("mov %0, %%cr8" ::"r"(v) : "memory"); }
-static inline void invlpg(u64 va) { __asm__ volatile("invlpg (%0)" ::"r"(va) : "memory"); }
-static inline void flush(void) { wr_cr3(rd_cr3()); }
+static inline u64 rd_cr0(void)
+{
+	u64 v;
+	__asm__ volatile("mov %%cr0, %0" : "=r"(v));
+	return v;
+}
+static inline u64 rd_cr2(void)
+{
+	u64 v;
+	__asm__ volatile("mov %%cr2, %0" : "=r"(v));
+	return v;
+}
+static inline u64 rd_cr3(void)
+{
+	u64 v;
+	__asm__ volatile("mov %%cr3, %0" : "=r"(v));
+	return v;
+}
+static inline u64 rd_cr4(void)
+{
+	u64 v;
+	__asm__ volatile("mov %%cr4, %0" : "=r"(v));
+	return v;
+}
+static inline u64 rd_cr8(void)
+{
+	u64 v;
+	__asm__ volatile("mov %%cr8, %0" : "=r"(v));
+	return v;
+}
+static inline void wr_cr0(u64 v)
+{
+	__asm__ volatile("mov %0, %%cr0" ::"r"(v) : "memory");
+}
+static inline void wr_cr3(u64 v)
+{
+	__asm__ volatile("mov %0, %%cr3" ::"r"(v) : "memory");
+}
+static inline void wr_cr4(u64 v)
+{
+	__asm__ volatile("mov %0, %%cr4" ::"r"(v) : "memory");
+}
+static inline void wr_cr8(u64 v)
+{
+	__asm__ volatile("mov %0, %%cr8" ::"r"(v) : "memory");
+}
+static inline void invlpg(u64 va)
+{
+	__asm__ volatile("invlpg (%0)" ::"r"(va) : "memory");
+}
+static inline void flush(void)
+{
+	wr_cr3(rd_cr3());
+}
 
 static inline u64 rd_msr(u32 msr)
 {
@@ -150,10 +210,24 @@ static inline u64 rdtsc(void)
 	return (u64)hi << 32 | lo;
 }
 
-static inline void outb(u16 port, u8 v) { __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port) : "memory"); }
-static inline u8 inb(u16 port) { u8 v; __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port) : "memory"); return v; }
+static inline void outb(u16 port, u8 v)
+{
+	__asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port) : "memory");
+}
+static inline u8 inb(u16 port)
+{
+	u8 v;
+	__asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port) : "memory");
+	return v;
+}
 
-enum { MSR_APIC_BASE = 0x1b, MSR_SYSENTER_CS = 0x174, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_TSC_DEADLINE = 0x6e0 };
+enum {
+	MSR_APIC_BASE = 0x1b,
+	MSR_SYSENTER_CS = 0x174,
+	MSR_SYSENTER_ESP,
+	MSR_SYSENTER_EIP,
+	MSR_TSC_DEADLINE = 0x6e0
+};
 #define MSR_EFER 0xc0000080u
 #define MSR_STAR 0xc0000081u
 #define MSR_LSTAR 0xc0000082u

@@ -21,7 +21,10 @@ static u32 run(u64 va, u64 rdi, u64 rsi, u64 rcx)
 {
 	u32 r;
 
-	__asm__ volatile("call *%4" : "=a"(r), "+D"(rdi), "+S"(rsi), "+c"(rcx) : "r"(va), "0"(0) : "rdx", "memory", "cc");
+	__asm__ volatile("call *%4"
+			 : "=a"(r), "+D"(rdi), "+S"(rsi), "+c"(rcx)
+			 : "r"(va), "0"(0)
+			 : "rdx", "memory", "cc");
 	return r;
 }
 
@@ -42,7 +45,7 @@ static void put_bytes(u64 off, const void *p, int n)
 /* mov $imm,%eax; ret */
 static void put_const(u64 off, u32 imm)
 {
-	u8 c[6] = { 0xb8, imm, imm >> 8, imm >> 16, imm >> 24, 0xc3 };
+	u8 c[6] = {0xb8, imm, imm >> 8, imm >> 16, imm >> 24, 0xc3};
 
 	put_bytes(off, c, 6);
 }
@@ -50,7 +53,7 @@ static void put_const(u64 off, u32 imm)
 /* movb %sil,1f+1(%rip); 1: mov $0,%eax; ret -- with `gap` nops in between. */
 static void put_store_ahead(u64 off, int gap)
 {
-	u8 c[7] = { 0x40, 0x88, 0x35, 1 + gap, 0, 0, 0 };
+	u8 c[7] = {0x40, 0x88, 0x35, 1 + gap, 0, 0, 0};
 	int i;
 
 	put_bytes(off, c, 7);
@@ -83,7 +86,8 @@ static void same_block(void)
 static void same_block_behind(void)
 {
 	/* 1: mov $0,%eax; addb $1,1b+1(%rip); dec %ecx; jnz 1b; ret */
-	static const u8 code[] = { 0xb8, 0, 0, 0, 0, 0x80, 0x05, 0xf5, 0xff, 0xff, 0xff, 1, 0xff, 0xc9, 0x75, 0xf0, 0xc3 };
+	static const u8 code[] = {
+		0xb8, 0, 0, 0, 0, 0x80, 0x05, 0xf5, 0xff, 0xff, 0xff, 1, 0xff, 0xc9, 0x75, 0xf0, 0xc3};
 
 	fresh(P | W);
 	put_bytes(0x40, code, sizeof(code));
@@ -95,9 +99,10 @@ static void same_block_behind(void)
 static void next_block(void)
 {
 	/* movb %sil,1f+1(%rip); jmp 1f; nop*3; 1: mov $0,%eax; ret */
-	static const u8 near_code[] = { 0x40, 0x88, 0x35, 6, 0, 0, 0, 0xeb, 3, 0x90, 0x90, 0x90, 0xb8, 0, 0, 0, 0, 0xc3 };
+	static const u8 near_code[] = {
+		0x40, 0x88, 0x35, 6, 0, 0, 0, 0xeb, 3, 0x90, 0x90, 0x90, 0xb8, 0, 0, 0, 0, 0xc3};
 	/* movb %sil,0x1001(rip...): the target is on the next page, reached by a jump. */
-	u8 far_code[] = { 0x40, 0x88, 0x35, 0, 0, 0, 0, 0xe9, 0, 0, 0, 0 };
+	u8 far_code[] = {0x40, 0x88, 0x35, 0, 0, 0, 0, 0xe9, 0, 0, 0, 0};
 	u32 rel;
 	int i, bad;
 
@@ -121,7 +126,7 @@ static void next_block(void)
 static void alias(void)
 {
 	/* mov %sil,(%rdi); jmp .+2; mov $0,%eax; ret: rdi is the alias of the immediate */
-	static const u8 code[] = { 0x40, 0x88, 0x37, 0xeb, 0, 0xb8, 0, 0, 0, 0, 0xc3 };
+	static const u8 code[] = {0x40, 0x88, 0x37, 0xeb, 0, 0xb8, 0, 0, 0, 0, 0xc3};
 	int i, bad;
 
 	fresh(P | W);
@@ -197,7 +202,7 @@ static void across_page(void)
 static void data_beside_code(void)
 {
 	/* 1: add %ecx,(%rdi); dec %ecx; jnz 1b; mov $7,%eax; ret */
-	static const u8 code[] = { 0x01, 0x0f, 0xff, 0xc9, 0x75, 0xfa, 0xb8, 7, 0, 0, 0, 0xc3 };
+	static const u8 code[] = {0x01, 0x0f, 0xff, 0xc9, 0x75, 0xfa, 0xb8, 7, 0, 0, 0, 0xc3};
 
 	fresh(P | W);
 	put_bytes(0x800, code, sizeof(code));
@@ -224,7 +229,8 @@ static void data_beside_code(void)
 STORE(st_rmw, "lock addl %esi,(%rdi)");
 STORE(st_xchg, "xchg %esi,(%rdi)");
 STORE(st_cmpxchg, "mov (%rdi),%eax; lock cmpxchg %esi,(%rdi)");
-STORE(st_push, "mov %rsp,%rcx; lea 8(%rdi),%rsp; mov %esi,%esi; movabs $0xc300000000,%rax; or %rax,%rsi; push %rsi; mov %rcx,%rsp");
+STORE(st_push, "mov %rsp,%rcx; lea 8(%rdi),%rsp; mov %esi,%esi; movabs $0xc300000000,%rax; or %rax,%rsi; "
+	       "push %rsi; mov %rcx,%rsp");
 STORE(st_sse, "movd %esi,%xmm0; movd %xmm0,(%rdi)");
 STORE(st_nt, "movnti %esi,(%rdi)");
 STORE(st_stosd, "mov %esi,%eax; stosl");
@@ -232,12 +238,16 @@ STORE(st_rep_stosb, "mov %esi,%eax; mov $1,%ecx; rep stosb");
 STORE(st_rep_movsb, "push %rsi; mov %rsp,%rsi; mov $4,%ecx; rep movsb; pop %rsi");
 STORE(st_fist, "push %rsi; fildl (%rsp); fistpl (%rdi); pop %rsi");
 STORE(st_bts, "btsl $7,(%rdi)");
-STORE(st_x16, "mov (%rdi),%rax; mov 8(%rdi),%rdx; mov %rax,%rbx; mov %esi,%ebx; movabs $0xc300000000,%rcx; or %rcx,%rbx;"
+STORE(st_x16, "mov (%rdi),%rax; mov 8(%rdi),%rdx; mov %rax,%rbx; mov %esi,%ebx; movabs $0xc300000000,%rcx; "
+	      "or %rcx,%rbx;"
 	      "mov %rdx,%rcx; push %rbx; pop %rbx; lock cmpxchg16b (%rdi)");
 
 static u64 via_rbx(void *fn, u64 a, u64 b)
 {
-	__asm__ volatile("push %%rbx; call *%2; pop %%rbx" : "+D"(a), "+S"(b) : "r"(fn) : "rax", "rcx", "rdx", "memory", "cc");
+	__asm__ volatile("push %%rbx; call *%2; pop %%rbx"
+			 : "+D"(a), "+S"(b)
+			 : "r"(fn)
+			 : "rax", "rcx", "rdx", "memory", "cc");
 	return 0;
 }
 
@@ -282,7 +292,8 @@ static void store_kinds(void)
 static void string_jit(void)
 {
 	/* cld; rep stosb (rdi, al, rcx given) over the nops that follow it; then mov %edx,%eax; ret */
-	static const u8 code[] = { 0xfc, 0x89, 0xf0, 0x31, 0xd2, 0xf3, 0xaa, 0x90, 0x90, 0x90, 0x90, 0x89, 0xd0, 0xc3 };
+	static const u8 code[] = {
+		0xfc, 0x89, 0xf0, 0x31, 0xd2, 0xf3, 0xaa, 0x90, 0x90, 0x90, 0x90, 0x89, 0xd0, 0xc3};
 	u8 block[64];
 	int i, bad = 0;
 
@@ -309,7 +320,7 @@ static void string_jit(void)
 
 static void indirect(void)
 {
-	u64 targets[4] = { VTEST + 0x100, VTEST + 0x110, VTEST + 0x1ffb - 0xff8, VTEST + 0x130 };
+	u64 targets[4] = {VTEST + 0x100, VTEST + 0x110, VTEST + 0x1ffb - 0xff8, VTEST + 0x130};
 	int i, bad = 0;
 	u32 rel;
 
@@ -327,7 +338,7 @@ static void indirect(void)
 	put_const(0x740, 40);
 	put_const(0x1040, 60);
 	for (i = bad = 0; i < 300; i++) {
-		static const u32 at[3] = { 0x720, 0x740, 0x1040 };
+		static const u32 at[3] = {0x720, 0x740, 0x1040};
 
 		rel = at[i % 3] - 0x705;
 		*(volatile u32 *)(VTEST + 0x701) = rel;
@@ -366,7 +377,8 @@ static void breakpoints(void)
 }
 
 /* mov %sil,1f+1(%rip); 1: mov $0,%eax in ring 3. */
-SNIP(u_smc, "mov $100,%ecx; xor %ebx,%ebx; 2: movb %cl,1f+1(%rip); 1: mov $0,%eax; add %eax,%ebx; dec %ecx; jnz 2b");
+SNIP(u_smc, "mov $100,%ecx; xor %ebx,%ebx; 2: movb %cl,1f+1(%rip); 1: mov $0,%eax; add %eax,%ebx; dec %ecx; "
+	    "jnz 2b");
 
 static void in_ring3(void)
 {
@@ -397,8 +409,18 @@ static void reused(void)
 }
 
 const struct section sections[] = {
-	{ "same_block", same_block }, { "behind", same_block_behind }, { "next_block", next_block }, { "alias", alias },
-	{ "hot", hot }, { "across_page", across_page }, { "data", data_beside_code }, { "kinds", store_kinds },
-	{ "strings", string_jit }, { "indirect", indirect }, { "breakpoints", breakpoints }, { "ring3", in_ring3 },
-	{ "reused", reused }, { NULL, NULL },
+	{"same_block", same_block},
+	{"behind", same_block_behind},
+	{"next_block", next_block},
+	{"alias", alias},
+	{"hot", hot},
+	{"across_page", across_page},
+	{"data", data_beside_code},
+	{"kinds", store_kinds},
+	{"strings", string_jit},
+	{"indirect", indirect},
+	{"breakpoints", breakpoints},
+	{"ring3", in_ring3},
+	{"reused", reused},
+	{NULL, NULL},
 };

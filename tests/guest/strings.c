@@ -7,14 +7,14 @@ struct regs {
 };
 
 /* Runs one string instruction with these registers and gives what they became. */
-#define STRING_OP(name, text)                                                                                      \
-	static struct regs name(struct regs r, bool down)                                                          \
-	{                                                                                                          \
-		__asm__ volatile("testb %b5,%b5; jz 1f; std; 1:\n" text "\npushfq; cld; popq %4"                   \
-				 : "+a"(r.a), "+c"(r.c), "+S"(r.si), "+D"(r.di), "=&r"(r.flags)                    \
-				 : "r"((u64)down)                                                                  \
-				 : "memory", "cc");                                                                \
-		return r;                                                                                          \
+#define STRING_OP(name, text)                                                                                \
+	static struct regs name(struct regs r, bool down)                                                    \
+	{                                                                                                    \
+		__asm__ volatile("testb %b5,%b5; jz 1f; std; 1:\n" text "\npushfq; cld; popq %4"             \
+				 : "+a"(r.a), "+c"(r.c), "+S"(r.si), "+D"(r.di), "=&r"(r.flags)              \
+				 : "r"((u64)down)                                                            \
+				 : "memory", "cc");                                                          \
+		return r;                                                                                    \
 	}
 
 STRING_OP(movs1, "rep movsb")
@@ -97,13 +97,13 @@ static void model_move(u8 *d, const u8 *s, int size, u64 n, bool down)
 	}
 }
 
-static op *const movs[] = { movs1, movs2, movs4, movs8 }, *const stos[] = { stos1, stos2, stos4, stos8 },
-		 *const lods[] = { lods1, lods2, lods4, lods8 }, *const scas[] = { scas1, scas2, scas4, scas8 },
-		 *const cmps[] = { cmps1, cmps2, cmps4, cmps8 };
+static op *const movs[] = {movs1, movs2, movs4, movs8}, *const stos[] = {stos1, stos2, stos4, stos8},
+		 *const lods[] = {lods1, lods2, lods4, lods8}, *const scas[] = {scas1, scas2, scas4, scas8},
+		 *const cmps[] = {cmps1, cmps2, cmps4, cmps8};
 
 static void moves(void)
 {
-	static const u64 lengths[] = { 0, 1, 7, 100, 4096, 9000 };
+	static const u64 lengths[] = {0, 1, 7, 100, 4096, 9000};
 	int k, down;
 	size_t l;
 
@@ -117,13 +117,14 @@ static void moves(void)
 				int size = 1 << k;
 				u64 n = lengths[l] / size, s0 = 0x123 + k, d0 = 0x345;
 				u64 back = down && n ? (n - 1) * size : 0;
-				struct regs r = { .c = n, .si = SRC + s0 + back, .di = DST + d0 + back };
+				struct regs r = {.c = n, .si = SRC + s0 + back, .di = DST + d0 + back};
 				i64 moved = (down ? -1 : 1) * (i64)(n * size);
 
 				fill();
 				model_move(model + d0 + back, source + s0 + back, size, n, down);
 				r = movs[k](r, down);
-				bad += r.c != 0 || r.si != SRC + s0 + back + moved || r.di != DST + d0 + back + moved;
+				bad += r.c != 0 || r.si != SRC + s0 + back + moved ||
+				       r.di != DST + d0 + back + moved;
 				bad += memcmp((void *)DST, model, SIZE) != 0;
 			}
 			check_n(down ? "movs-down" : "movs-up", 1 << k, bad, 0);
@@ -138,9 +139,10 @@ static void stores_loads(void)
 	for (k = 0; k < 4; k++) {
 		for (down = 0; down < 2; down++) {
 			int size = 1 << k;
-			u64 n = 9000 / size, start = down ? 0x200 + (n - 1) * size : 0x200, value = 0x8877665544332211;
+			u64 n = 9000 / size, start = down ? 0x200 + (n - 1) * size : 0x200,
+			    value = 0x8877665544332211;
 			u8 pattern[8];
-			struct regs r = { .a = value, .c = n, .di = DST + start };
+			struct regs r = {.a = value, .c = n, .di = DST + start};
 
 			fill();
 			memcpy(pattern, &value, 8);
@@ -148,8 +150,10 @@ static void stores_loads(void)
 				model[0x200 + i] = pattern[i % size];
 			r = stos[k](r, down);
 			check_n(down ? "stos-down" : "stos-up", size,
-				r.c != 0 || memcmp((void *)DST, model, SIZE) || r.di != DST + start + (down ? -1 : 1) * (i64)(n * size), 0);
-			r = (struct regs){ .a = value, .c = n, .si = SRC + start };
+				r.c != 0 || memcmp((void *)DST, model, SIZE) ||
+					r.di != DST + start + (down ? -1 : 1) * (i64)(n * size),
+				0);
+			r = (struct regs){.a = value, .c = n, .si = SRC + start};
 			r = lods[k](r, down);
 			value = k == 2 ? 0 : value;
 			memcpy(&value, source + (down ? 0x200 : 0x200 + (n - 1) * size), size);
@@ -165,8 +169,9 @@ static void scans(void)
 	for (k = 0; k < 4; k++) {
 		for (down = 0; down < 2; down++) {
 			int size = 1 << k;
-			u64 at = down ? 0x100 : 0x3000, from = down ? 0x3000 : 0x100, want = (from > at ? from - at : at - from) / size + 1;
-			struct regs r = { .a = 0x0101010101010101, .c = SIZE, .di = DST + from };
+			u64 at = down ? 0x100 : 0x3000, from = down ? 0x3000 : 0x100,
+			    want = (from > at ? from - at : at - from) / size + 1;
+			struct regs r = {.a = 0x0101010101010101, .c = SIZE, .di = DST + from};
 
 			memset((void *)DST, 0, SIZE);
 			memset((void *)(DST + at), 1, size);
@@ -176,24 +181,24 @@ static void scans(void)
 			check_n("scas-rdi", size, r.di, DST + at + (down ? -size : size));
 			memcpy((void *)SRC, (void *)DST, SIZE);
 			*(u8 *)(SRC + at) ^= 0x80;
-			r = (struct regs){ .c = SIZE, .si = SRC + from, .di = DST + from };
+			r = (struct regs){.c = SIZE, .si = SRC + from, .di = DST + from};
 			r = cmps[k](r, down);
 			check_n(down ? "cmps-down" : "cmps-up", size, SIZE - r.c, want);
 			check_n("cmps-flags", size, r.flags & (FL_ZF | FL_CF), k ? 0 : 0);
 		}
 	}
 	{
-		struct regs r = { .a = 0, .c = 0x50, .di = DST + 0x3100 };
+		struct regs r = {.a = 0, .c = 0x50, .di = DST + 0x3100};
 
 		r = scase1(r, false);
 		check("repe-scasb", r.c << 16 | (r.flags & FL_ZF), FL_ZF);
-		r = (struct regs){ .a = 1, .c = 0x50, .di = DST + 0x200 };
+		r = (struct regs){.a = 1, .c = 0x50, .di = DST + 0x200};
 		r = scase8(r, false);
 		check("repe-scasq", r.c << 16 | (r.flags & (FL_ZF | FL_CF)), 0x4f << 16);
-		r = (struct regs){ .c = 0x50, .si = SRC + 0x3000, .di = DST + 0x3010 };
+		r = (struct regs){.c = 0x50, .si = SRC + 0x3000, .di = DST + 0x3010};
 		r = cmpsn1(r, false);
 		check("repne-cmpsb", r.flags & FL_ZF, FL_ZF);
-		r = (struct regs){ .c = 0, .si = SRC, .di = DST, .a = 5 };
+		r = (struct regs){.c = 0, .si = SRC, .di = DST, .a = 5};
 		r = scas1(r, false);
 		check("rep-0-keeps", r.di << 8 | r.c | r.a, DST << 8 | 5);
 	}
@@ -201,14 +206,14 @@ static void scans(void)
 
 static void singles(void)
 {
-	struct regs r = { .a = 0x1122334455667788, .si = SRC + 0xffa, .di = DST + 0xffb };
+	struct regs r = {.a = 0x1122334455667788, .si = SRC + 0xffa, .di = DST + 0xffb};
 
 	fill();
 	r = one_movs(r, false);
 	memcpy(model + 0xffb, source + 0xffa, 15);
 	check("single-movs", memcmp((void *)DST, model, SIZE), 0);
 	check("single-movs-regs", (r.si - SRC) << 16 | (r.di - DST), 0x1009 << 16 | 0x100a);
-	r = (struct regs){ .a = 0x11, .si = SRC + 0x1ffd, .di = DST + 0x1ffe };
+	r = (struct regs){.a = 0x11, .si = SRC + 0x1ffd, .di = DST + 0x1ffe};
 	r = one_stos_lods(r, false);
 	check("single-stos-lods", (r.si - SRC) << 16 | (r.di - DST), 0x2007 << 16 | 0x2003);
 	check("single-lods-value", r.a, *(volatile u64 *)(SRC + 0x1fff));
@@ -216,7 +221,7 @@ static void singles(void)
 
 static void overlaps(void)
 {
-	static const int shifts[] = { 1, 2, 3, 8, 9, 63 };
+	static const int shifts[] = {1, 2, 3, 8, 9, 63};
 	size_t i;
 	int k, down;
 
@@ -228,7 +233,7 @@ static void overlaps(void)
 				int size = 1 << k;
 				u64 n = 6000 / size, s0 = 0x900, d0 = down ? s0 - shifts[i] : s0 + shifts[i];
 				u64 back = down ? (n - 1) * size : 0;
-				struct regs r = { .c = n, .si = DST + s0 + back, .di = DST + d0 + back };
+				struct regs r = {.c = n, .si = DST + s0 + back, .di = DST + d0 + back};
 
 				fill();
 				model_move(model + d0 + back, model + s0 + back, size, n, down);
@@ -253,7 +258,8 @@ SNIP_IP(f_movsb_down, "std", "rep movsb");
 
 static void string_frame(void *fn, struct regs r)
 {
-	__asm__ volatile("call *%0" ::"r"(fn), "a"(r.a), "c"(r.c), "S"(r.si), "D"(r.di) : "rdx", "memory", "cc");
+	__asm__ volatile("call *%0" ::"r"(fn), "a"(r.a), "c"(r.c), "S"(r.si), "D"(r.di)
+			 : "rdx", "memory", "cc");
 }
 
 static struct regs wanted;
@@ -285,20 +291,28 @@ static void faults(void)
 	u64 end_s = SRC + SIZE, end_d = DST + SIZE;
 
 	fill();
-	middle("fault-movsb-dst", f_movsb, f_movsb_ip, (struct regs){ .c = 500, .si = SRC, .di = end_d - 100 }, 100, 1, W, end_d);
+	middle("fault-movsb-dst", f_movsb, f_movsb_ip, (struct regs){.c = 500, .si = SRC, .di = end_d - 100},
+		100, 1, W, end_d);
 	check("  written", memcmp((void *)(end_d - 100), source, 100), 0);
-	middle("fault-movsb-src", f_movsb, f_movsb_ip, (struct regs){ .c = 500, .si = end_s - 70, .di = DST }, 70, 1, 0, end_s);
+	middle("fault-movsb-src", f_movsb, f_movsb_ip, (struct regs){.c = 500, .si = end_s - 70, .di = DST},
+		70, 1, 0, end_s);
 	check("  written", memcmp((void *)DST, source + SIZE - 70, 70), 0);
-	middle("fault-movsq-dst-straddles", f_movsq, f_movsq_ip, (struct regs){ .c = 500, .si = SRC, .di = end_d - 20 }, 2, 8, W, end_d);
-	middle("fault-movsq-src-straddles", f_movsq, f_movsq_ip, (struct regs){ .c = 500, .si = end_s - 20, .di = DST }, 2, 8, 0, end_s);
-	middle("fault-stosb", f_stosb, f_stosb_ip, (struct regs){ .a = 9, .c = 10000, .di = end_d - 5000 }, 5000, 1, W, end_d);
-	middle("fault-stosl-straddles", f_stosl, f_stosl_ip, (struct regs){ .a = 9, .c = 1000, .di = end_d - 42 }, 10, 4, W, end_d);
-	middle("fault-lodsw", f_lodsw, f_lodsw_ip, (struct regs){ .c = 1000, .si = end_s - 60 }, 30, 2, 0, end_s);
+	middle("fault-movsq-dst-straddles", f_movsq, f_movsq_ip,
+		(struct regs){.c = 500, .si = SRC, .di = end_d - 20}, 2, 8, W, end_d);
+	middle("fault-movsq-src-straddles", f_movsq, f_movsq_ip,
+		(struct regs){.c = 500, .si = end_s - 20, .di = DST}, 2, 8, 0, end_s);
+	middle("fault-stosb", f_stosb, f_stosb_ip, (struct regs){.a = 9, .c = 10000, .di = end_d - 5000},
+		5000, 1, W, end_d);
+	middle("fault-stosl-straddles", f_stosl, f_stosl_ip,
+		(struct regs){.a = 9, .c = 1000, .di = end_d - 42}, 10, 4, W, end_d);
+	middle("fault-lodsw", f_lodsw, f_lodsw_ip, (struct regs){.c = 1000, .si = end_s - 60}, 30, 2, 0,
+		end_s);
 	memset((void *)(end_d - 64), 0, 64);
 	memset((void *)(end_s - 64), 0, 64);
-	middle("fault-scasb", f_scasb, f_scasb_ip, (struct regs){ .c = 1000, .di = end_d - 64 }, 64, 1, 0, end_d);
-	middle("fault-movsb-down", f_movsb_down, f_movsb_down_ip, (struct regs){ .c = 500, .si = SRC + 1000, .di = DST + 99 }, 100, 1, W,
-	       DST - 1);
+	middle("fault-scasb", f_scasb, f_scasb_ip, (struct regs){.c = 1000, .di = end_d - 64}, 64, 1, 0,
+		end_d);
+	middle("fault-movsb-down", f_movsb_down, f_movsb_down_ip,
+		(struct regs){.c = 500, .si = SRC + 1000, .di = DST + 99}, 100, 1, W, DST - 1);
 }
 
 static void cmps_faults(void)
@@ -307,9 +321,10 @@ static void cmps_faults(void)
 
 	memset((void *)DST, 0, SIZE);
 	memset((void *)(end_s - 64), 0, 64);
-	middle("fault-cmpsb-src", f_cmpsb, f_cmpsb_ip, (struct regs){ .c = 1000, .si = end_s - 64, .di = DST }, 64, 1, 0, end_s);
-	middle("fault-cmpsb-dst", f_cmpsb, f_cmpsb_ip, (struct regs){ .c = 1000, .si = end_s - 64, .di = DST + SIZE - 10 }, 10, 1, 0,
-	       DST + SIZE);
+	middle("fault-cmpsb-src", f_cmpsb, f_cmpsb_ip, (struct regs){.c = 1000, .si = end_s - 64, .di = DST},
+		64, 1, 0, end_s);
+	middle("fault-cmpsb-dst", f_cmpsb, f_cmpsb_ip,
+		(struct regs){.c = 1000, .si = end_s - 64, .di = DST + SIZE - 10}, 10, 1, 0, DST + SIZE);
 }
 
 /* A handler that maps the missing page; the instruction must then go on to its end. */
@@ -325,7 +340,7 @@ static bool mapper(struct frame *f)
 
 static void resumed(void)
 {
-	struct regs r = { .c = SIZE, .si = SRC, .di = VTEST + 0x200800 };
+	struct regs r = {.c = SIZE, .si = SRC, .di = VTEST + 0x200800};
 	u64 i;
 
 	for (i = 0; i < 6; i++)
@@ -342,23 +357,31 @@ static void resumed(void)
 static void address_size(void)
 {
 	u64 page = page_alloc(), other = page_alloc();
-	struct regs r = { .c = 0xffffffff00000010, .si = 0x5500000000000000 | page, .di = 0x6600000000000000 | other };
+	struct regs r = {
+		.c = 0xffffffff00000010, .si = 0x5500000000000000 | page, .di = 0x6600000000000000 | other};
 
 	memcpy((void *)page, "0123456789abcdef", 16);
 	r = a32_movs(r, false);
 	check("addr32-movs", memcmp((void *)page, (void *)other, 16), 0);
 	check("addr32-movs-rcx", r.c, 0);
 	check("addr32-movs-rsi", r.si, page + 16);
-	r = (struct regs){ .a = 0x1234, .c = 0xffffffff00000000, .di = 0x6600000000000000 | other };
+	r = (struct regs){.a = 0x1234, .c = 0xffffffff00000000, .di = 0x6600000000000000 | other};
 	r = a32_stos(r, false);
 	check("addr32-rep-0", *(u32 *)other, 0x33323130);
-	r = (struct regs){ .si = 0xff00000000000000 | page, .a = 0x100 };
+	r = (struct regs){.si = 0xff00000000000000 | page, .a = 0x100};
 	r = a32_lods(r, false);
 	check("addr32-lods", r.a << 32 | r.si, 0x130ull << 32 | (page + 1));
 }
 
 const struct section sections[] = {
-	{ "moves", moves }, { "stores_loads", stores_loads }, { "scans", scans }, { "singles", singles },
-	{ "overlaps", overlaps }, { "faults", faults }, { "cmps_faults", cmps_faults }, { "resumed", resumed },
-	{ "address_size", address_size }, { NULL, NULL },
+	{"moves", moves},
+	{"stores_loads", stores_loads},
+	{"scans", scans},
+	{"singles", singles},
+	{"overlaps", overlaps},
+	{"faults", faults},
+	{"cmps_faults", cmps_faults},
+	{"resumed", resumed},
+	{"address_size", address_size},
+	{NULL, NULL},
 };

@@ -9,4 +9,4 @@ static void shut_down(void)
 	put("FAIL survived\n");
 }
 
-const struct section sections[] = { { "triple", shut_down }, { NULL, NULL } };
+const struct section sections[] = {{"triple", shut_down}, {NULL, NULL}};

@@ -29,8 +29,8 @@ static u64 next_page = RAM, fault_address;
 static u32 passed, failed, skipped;
 static sigjmp_buf *escape;
 
-static const int reg_of[16] = { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-				REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15 };
+static const int reg_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI, REG_R8,
+	REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
 
 void put(const char *s)
 {
@@ -56,7 +56,8 @@ static void verdict(const char *name, bool ok, u64 got, u64 want)
 	static u8 kept[16384] __attribute__((aligned(64)));
 
 	vector_state(kept, false);
-	printf(ok ? "ok %s\n" : "FAIL %s: got 0x%llx want 0x%llx\n", name, (unsigned long long)got, (unsigned long long)want);
+	printf(ok ? "ok %s\n" : "FAIL %s: got 0x%llx want 0x%llx\n", name, (unsigned long long)got,
+		(unsigned long long)want);
 	*(ok ? &passed : &failed) += 1;
 	vector_state(kept, true);
 }
@@ -84,11 +85,12 @@ void expect(const char *name, void *fn, u64 a, u64 b, u64 rip, u64 vec, u64 err)
 {
 	if (!guard(fn, a, b))
 		last.vec = 0x100;
-	verdict(name, last.vec == vec && last.rip == rip && last.err == err, last.vec << 56 | last.err << 48 | last.rip,
-		vec << 56 | err << 48 | rip);
+	verdict(name, last.vec == vec && last.rip == rip && last.err == err,
+		last.vec << 56 | last.err << 48 | last.rip, vec << 56 | err << 48 | rip);
 }
 
-void expect_user(const char *name, const void *from, const void *to, const void *ip, u64 a, u64 b, u64 vec, u64 err)
+void expect_user(
+	const char *name, const void *from, const void *to, const void *ip, u64 a, u64 b, u64 vec, u64 err)
 {
 	(void)from, (void)to, (void)ip, (void)a, (void)b, (void)vec, (void)err;
 	skip(name, "not in a process");
@@ -107,7 +109,8 @@ void gate(int vec, int dpl, int ist)
 
 void finish(void)
 {
-	printf("result: %s 0x%x ok, 0x%x failed, 0x%x skipped\n", failed ? "FAIL" : "pass", passed, failed, skipped);
+	printf("result: %s 0x%x ok, 0x%x failed, 0x%x skipped\n", failed ? "FAIL" : "pass", passed, failed,
+		skipped);
 	exit(failed ? 3 : 1);
 }
 
@@ -132,7 +135,8 @@ void map(u64 va, u64 pa, u64 flags)
 
 	if (!(flags & P)) {
 		unmap(va);
-	} else if (mmap((void *)va, 4096, prot, MAP_SHARED | MAP_FIXED | MAP_POPULATE, ram_fd, pa - RAM) == MAP_FAILED) {
+	} else if (mmap((void *)va, 4096, prot, MAP_SHARED | MAP_FIXED | MAP_POPULATE, ram_fd, pa - RAM) ==
+		   MAP_FAILED) {
 		perror("map");
 		exit(2);
 	}
@@ -157,7 +161,7 @@ u64 *pte_at(u64 va, int level)
 static bool emulate(greg_t *r)
 {
 	const u8 *p = (u8 *)r[REG_RIP];
-	u64 cr[8] = { [0] = 0x80050033, [2] = fault_address, [4] = CR4_OSXSAVE };
+	u64 cr[8] = {[0] = 0x80050033, [2] = fault_address, [4] = CR4_OSXSAVE};
 
 	if (p[0] == 0x0f && p[1] == 0x01 && p[2] == 0xd1) { /* xsetbv */
 		r[REG_RIP] += 3;
@@ -224,8 +228,11 @@ bool guard(void *fn, u64 a, u64 b)
 	if (!trapped) {
 		escape = &here;
 		/* Assembly that need not keep what a C function must. */
-		__asm__ volatile("call *%2" : "+D"(a), "+S"(b) : "r"(fn) : "rax", "rcx", "rdx", "rbx", "r8", "r9", "r10", "r11", "r12", "r13",
-				 "r14", "r15", "memory", "cc");
+		__asm__ volatile("call *%2"
+				 : "+D"(a), "+S"(b)
+				 : "r"(fn)
+				 : "rax", "rcx", "rdx", "rbx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+				 "r15", "memory", "cc");
 	}
 	__asm__ volatile("cld");
 	escape = outer;
@@ -257,16 +264,18 @@ static bool wanted(const char *name, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP };
+	static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
 	static char alternate[65536];
-	stack_t stack = { .ss_sp = alternate, .ss_size = sizeof(alternate) };
-	struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK };
+	stack_t stack = {.ss_sp = alternate, .ss_size = sizeof(alternate)};
+	struct sigaction action = {
+		.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
 	const struct section *s;
 	size_t i;
 
 	ram_fd = memfd_create("ram", 0);
 	if (ram_fd < 0 || ftruncate(ram_fd, RAM_SIZE) ||
-	    mmap((void *)RAM, RAM_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED | MAP_FIXED, ram_fd, 0) == MAP_FAILED) {
+		mmap((void *)RAM, RAM_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED | MAP_FIXED,
+			ram_fd, 0) == MAP_FAILED) {
 		perror("memory");
 		return 2;
 	}
