@@ -9,16 +9,17 @@
 struct row {
 	const char *name;
 	const char *class;
-	u64 (*run)(u64 n);    /* does n operations and returns a checksum that every machine must agree on */
-	u64 n;		      /* operations of one measurement: some 10 to 50 ms natively */
-	void (*setup)(void);  /* not measured; once */
-	bool (*able)(void);   /* can this machine do it? */
-	const char *command;  /* or else: a command line for the shell, */
-	double (*measure)(const char *command); /* which this turns into nanoseconds an operation; the default: its duration */
+	u64 (*run)(u64 n); /* does n operations and returns a checksum that every machine must agree on */
+	u64 n; /* operations of one measurement: some 10 to 50 ms natively */
+	void (*setup)(void); /* not measured; once */
+	bool (*able)(void); /* can this machine do it? */
+	const char *command; /* or else: a command line for the shell, */
+	double (*measure)(const char *
+			command); /* which this turns into nanoseconds an operation; the default: its duration */
 };
 
-extern const struct row integer_rows[], structure_rows[], interpreter_rows[], memory_rows[], float_rows[], vector_rows[],
-	system_rows[], jit_rows[], program_rows[]; /* each ends with a null name */
+extern const struct row integer_rows[], structure_rows[], interpreter_rows[], memory_rows[], float_rows[],
+	vector_rows[], system_rows[], jit_rows[], program_rows[]; /* each ends with a null name */
 
 #define NOINLINE __attribute__((noinline))
 #define ARENA_SIZE MIB(80)

@@ -20,7 +20,15 @@
 u8 *arena;
 
 static const struct row *const tables[] = {
-	integer_rows, structure_rows, interpreter_rows, memory_rows, float_rows, vector_rows, system_rows, jit_rows, program_rows,
+	integer_rows,
+	structure_rows,
+	interpreter_rows,
+	memory_rows,
+	float_rows,
+	vector_rows,
+	system_rows,
+	jit_rows,
+	program_rows,
 };
 
 static int runs = 5;
@@ -54,8 +62,8 @@ static void give_up(int signal)
 
 static void catch_failures(void)
 {
-	static const int signals[] = { SIGILL, SIGSEGV, SIGBUS, SIGFPE, SIGALRM };
-	struct sigaction action = { .sa_handler = give_up };
+	static const int signals[] = {SIGILL, SIGSEGV, SIGBUS, SIGFPE, SIGALRM};
+	struct sigaction action = {.sa_handler = give_up};
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(signals); i++)
@@ -88,7 +96,8 @@ static void measure(const struct row *r)
 		}
 	}
 	qsort(ns, i, sizeof(ns[0]), by_value);
-	printf("row %s %s %.2f %llx\n", r->name, r->class, i & 1 ? ns[i / 2] : (ns[i / 2 - 1] + ns[i / 2]) / 2, (unsigned long long)sum);
+	printf("row %s %s %.2f %llx\n", r->name, r->class,
+		i & 1 ? ns[i / 2] : (ns[i / 2 - 1] + ns[i / 2]) / 2, (unsigned long long)sum);
 }
 
 static void run_row(const struct row *r)
@@ -134,7 +143,8 @@ int main(int argc, char **argv)
 		}
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	arena = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	arena = mmap(
+		NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (arena == MAP_FAILED) {
 		perror("bench: memory");
 		return 1;

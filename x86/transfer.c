@@ -3,6 +3,7 @@
  * Control transfers that load CS: IRET, far jump, call and return, and the
  * fast system call instructions. Every check comes before the first change.
  */
+#include "x86/cpuid.h"
 #include "x86/internal.h"
 
 /* The stack as the current mode addresses it. */
@@ -429,7 +430,7 @@ int x86_syscall(struct x86_cpu *cpu, u64 next_rip)
 	u16 sel = s->star >> 32 & 0xffff;
 	bool code64 = x86_code64(cpu);
 
-	if (unlikely(!(s->efer & EFER_SCE) || !x86_long_mode(cpu)))
+	if (unlikely(!(s->efer & EFER_SCE) || !x86_long_mode(cpu) || (!code64 && !cpu->cpuid->amd)))
 		return x86_fault(cpu, VEC_UD);
 	s->gpr[RCX] = next_rip;
 	s->gpr[R11] = s->rflags & ~(u64)FL_RF;

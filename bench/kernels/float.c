@@ -120,7 +120,8 @@ static u64 fft(u64 n)
 			for (i = 0; i < 1024; i += len) {
 				for (k = 0; k < len / 2; k++) {
 					int a = i + k, b = a + len / 2, w = k * (1024 / len);
-					double tr = re[b] * wr[w] - im[b] * wi[w], ti = re[b] * wi[w] + im[b] * wr[w];
+					double tr = re[b] * wr[w] - im[b] * wi[w],
+					       ti = re[b] * wi[w] + im[b] * wr[w];
 
 					re[b] = re[a] - tr;
 					im[b] = im[a] - ti;
@@ -201,14 +202,14 @@ static u64 convert(u64 n)
 }
 
 const struct row float_rows[] = {
-	{ .name = "matrix", .class = "fp", .run = matrix, .n = 300 },
-	{ .name = "bodies", .class = "fp", .run = bodies, .n = 300000 },
-	{ .name = "mandelbrot", .class = "fp", .run = mandelbrot, .n = 60 },
-	{ .name = "fft", .class = "fp", .run = fft, .n = 1500 },
-	{ .name = "spectral", .class = "fp", .run = spectral, .n = 1500 },
-	{ .name = "libm", .class = "fp", .run = functions, .n = 800000 },
-	{ .name = "convert", .class = "fp", .run = convert, .n = 15000000 },
-	{ .name = "x87", .class = "fp", .run = x87, .n = 2000000 },
-	{ .name = "x87-sin", .class = "fp", .run = x87_functions, .n = 500000 },
-	{ .name = NULL },
+	{.name = "matrix", .class = "fp", .run = matrix, .n = 300},
+	{.name = "bodies", .class = "fp", .run = bodies, .n = 300000},
+	{.name = "mandelbrot", .class = "fp", .run = mandelbrot, .n = 60},
+	{.name = "fft", .class = "fp", .run = fft, .n = 1500},
+	{.name = "spectral", .class = "fp", .run = spectral, .n = 1500},
+	{.name = "libm", .class = "fp", .run = functions, .n = 800000},
+	{.name = "convert", .class = "fp", .run = convert, .n = 15000000},
+	{.name = "x87", .class = "fp", .run = x87, .n = 2000000},
+	{.name = "x87-sin", .class = "fp", .run = x87_functions, .n = 500000},
+	{.name = NULL},
 };

@@ -101,13 +101,26 @@ static NOINLINE enum state scan(const char **text)
 		bool digit = *p >= '0' && *p <= '9', sign = *p == '+' || *p == '-';
 
 		switch (s) {
-		case START: s = digit ? WHOLE : sign ? SIGN : *p == '.' ? FRACTION : INVALID; break;
-		case SIGN: s = digit ? WHOLE : *p == '.' ? FRACTION : INVALID; break;
-		case WHOLE: s = digit ? WHOLE : *p == '.' ? FRACTION : INVALID; break;
-		case FRACTION: s = digit ? FRACTION : *p == 'e' || *p == 'E' ? EXPONENT : INVALID; break;
-		case EXPONENT: s = digit || sign ? POWER : INVALID; break;
-		case POWER: s = digit ? POWER : INVALID; break;
-		default: break;
+		case START:
+			s = digit ? WHOLE : sign ? SIGN : *p == '.' ? FRACTION : INVALID;
+			break;
+		case SIGN:
+			s = digit ? WHOLE : *p == '.' ? FRACTION : INVALID;
+			break;
+		case WHOLE:
+			s = digit ? WHOLE : *p == '.' ? FRACTION : INVALID;
+			break;
+		case FRACTION:
+			s = digit ? FRACTION : *p == 'e' || *p == 'E' ? EXPONENT : INVALID;
+			break;
+		case EXPONENT:
+			s = digit || sign ? POWER : INVALID;
+			break;
+		case POWER:
+			s = digit ? POWER : INVALID;
+			break;
+		default:
+			break;
 		}
 	}
 	*text = *p ? p + 1 : p;
@@ -116,15 +129,16 @@ static NOINLINE enum state scan(const char **text)
 
 static u64 mix(u64 n)
 {
-	static const char numbers[] = "5012,1234,-874,+122,35.54,.1234500,-110.7,+0.644,5.5e+3,-.123e-2,-87e+8x,+0.6e-12,T0.3e-1F,1T3.4e4z";
+	static const char numbers[] = "5012,1234,-874,+122,35.54,.1234500,-110.7,+0.644,5.5e+3,-.123e-2,-87e+"
+				      "8x,+0.6e-12,T0.3e-1F,1T3.4e4z";
 	struct node *nodes = (struct node *)arena, *list;
 	i16 *a = (i16 *)(arena + 65536), *b = a + 1024;
-	u32 seed = 7, i, count[STATES] = { 0 };
+	u32 seed = 7, i, count[STATES] = {0};
 	u16 crc = 0;
 	u64 it;
 
 	for (i = 0; i < 200; i++)
-		nodes[i] = (struct node){ i < 199 ? &nodes[i + 1] : NULL, next_random(&seed) & 0x7ff, i };
+		nodes[i] = (struct node){i < 199 ? &nodes[i + 1] : NULL, next_random(&seed) & 0x7ff, i};
 	for (i = 0; i < 2048; i++)
 		a[i] = next_random(&seed) & 255;
 	list = nodes;
@@ -225,8 +239,10 @@ static NOINLINE void sha_block(u32 *h, const u8 *p)
 		       (ROR(w[i - 2], 17) ^ ROR(w[i - 2], 19) ^ w[i - 2] >> 10);
 	memcpy(s, h, sizeof(s));
 	for (i = 0; i < 64; i++) {
-		t1 = s[7] + (ROR(s[4], 6) ^ ROR(s[4], 11) ^ ROR(s[4], 25)) + ((s[4] & s[5]) ^ (~s[4] & s[6])) + sha_k[i] + w[i];
-		t2 = (ROR(s[0], 2) ^ ROR(s[0], 13) ^ ROR(s[0], 22)) + ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
+		t1 = s[7] + (ROR(s[4], 6) ^ ROR(s[4], 11) ^ ROR(s[4], 25)) +
+		     ((s[4] & s[5]) ^ (~s[4] & s[6])) + sha_k[i] + w[i];
+		t2 = (ROR(s[0], 2) ^ ROR(s[0], 13) ^ ROR(s[0], 22)) +
+		     ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
 		memmove(s + 1, s, 28);
 		s[4] += t1;
 		s[0] = t1 + t2;
@@ -237,7 +253,8 @@ static NOINLINE void sha_block(u32 *h, const u8 *p)
 
 static u64 sha256(u64 n)
 {
-	u32 h[8] = { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 };
+	u32 h[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab,
+		0x5be0cd19};
 	u64 i;
 
 	for (i = 0; i < n; i++)
@@ -358,14 +375,14 @@ static u64 collatz(u64 n)
 }
 
 const struct row integer_rows[] = {
-	{ .name = "coremark", .class = "int", .run = mix, .n = 800 },
-	{ .name = "crc32", .class = "int", .run = crc32, .n = 4000, .setup = crc_setup },
-	{ .name = "sha256", .class = "int", .run = sha256, .n = 100000, .setup = sha_setup },
-	{ .name = "bignum", .class = "int", .run = bignum, .n = 50000 },
-	{ .name = "divide", .class = "int", .run = divide, .n = 8000000 },
-	{ .name = "fib", .class = "int", .run = fib, .n = 500 },
-	{ .name = "queens", .class = "int", .run = queens, .n = 1000 },
-	{ .name = "sieve", .class = "int", .run = sieve, .n = 150 },
-	{ .name = "collatz", .class = "int", .run = collatz, .n = 200000 },
-	{ .name = NULL },
+	{.name = "coremark", .class = "int", .run = mix, .n = 800},
+	{.name = "crc32", .class = "int", .run = crc32, .n = 4000, .setup = crc_setup},
+	{.name = "sha256", .class = "int", .run = sha256, .n = 100000, .setup = sha_setup},
+	{.name = "bignum", .class = "int", .run = bignum, .n = 50000},
+	{.name = "divide", .class = "int", .run = divide, .n = 8000000},
+	{.name = "fib", .class = "int", .run = fib, .n = 500},
+	{.name = "queens", .class = "int", .run = queens, .n = 1000},
+	{.name = "sieve", .class = "int", .run = sieve, .n = 150},
+	{.name = "collatz", .class = "int", .run = collatz, .n = 200000},
+	{.name = NULL},
 };

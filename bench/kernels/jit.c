@@ -14,7 +14,8 @@ static void code_setup(void)
 {
 	if (code)
 		return;
-	code = mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	code = mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	failed = code == MAP_FAILED;
 }
 
@@ -44,10 +45,18 @@ static u8 *compile(u8 *p, u32 seed, int steps)
 	p = emit(p, "\x89\xf8", 2); /* mov %edi,%eax */
 	for (; steps; steps--) {
 		switch (next_random(&seed) & 3) {
-		case 0: p = emit32(emit(p, "\x05", 1), seed); break;	  /* add $imm,%eax */
-		case 1: p = emit32(emit(p, "\x35", 1), seed); break;	  /* xor $imm,%eax */
-		case 2: p = emit32(emit(p, "\x69\xc0", 2), seed | 1); break; /* imul $imm,%eax,%eax */
-		default: p = emit(p, "\xc1\xc0\x07", 3); break;		  /* rol $7,%eax */
+		case 0:
+			p = emit32(emit(p, "\x05", 1), seed);
+			break; /* add $imm,%eax */
+		case 1:
+			p = emit32(emit(p, "\x35", 1), seed);
+			break; /* xor $imm,%eax */
+		case 2:
+			p = emit32(emit(p, "\x69\xc0", 2), seed | 1);
+			break; /* imul $imm,%eax,%eax */
+		default:
+			p = emit(p, "\xc1\xc0\x07", 3);
+			break; /* rol $7,%eax */
 		}
 	}
 	return emit(p, "\xc3", 1);
@@ -110,7 +119,7 @@ static u64 patch(u64 n)
 static u64 data_beside(u64 n)
 {
 	/* mov %edi,%eax; add 64(%rip),%eax; mov %eax,64-6(%rip); ret */
-	static const u8 bytes[] = { 0x89, 0xf8, 0x03, 0x05, 0x40, 0, 0, 0, 0x89, 0x05, 0x3a, 0, 0, 0, 0xc3 };
+	static const u8 bytes[] = {0x89, 0xf8, 0x03, 0x05, 0x40, 0, 0, 0, 0x89, 0x05, 0x3a, 0, 0, 0, 0xc3};
 	u32 x = 1;
 
 	memset(code, 0, 4096);
@@ -139,12 +148,12 @@ static u64 toggled(u64 n)
 }
 
 const struct row jit_rows[] = {
-	{ .name = "jit-rewrite", .class = "jit", .run = rewrite, .n = 20000, .able = code_able },
-	{ .name = "jit-fresh", .class = "jit", .run = fresh, .n = 2000, .able = code_able },
-	{ .name = "jit-patch", .class = "jit", .run = patch, .n = 20000, .able = code_able },
-	{ .name = "jit-data-beside", .class = "jit", .run = data_beside, .n = 50000, .able = code_able },
-	{ .name = "jit-toggled", .class = "jit", .run = toggled, .n = 1000, .able = code_able },
-	{ .name = "luajit", .class = "jit", .command = "luajit /bench/work.lua 1 >/dev/null" },
-	{ .name = "luajit-flush", .class = "jit", .command = "luajit /bench/work.lua flush >/dev/null" },
-	{ .name = NULL },
+	{.name = "jit-rewrite", .class = "jit", .run = rewrite, .n = 20000, .able = code_able},
+	{.name = "jit-fresh", .class = "jit", .run = fresh, .n = 2000, .able = code_able},
+	{.name = "jit-patch", .class = "jit", .run = patch, .n = 20000, .able = code_able},
+	{.name = "jit-data-beside", .class = "jit", .run = data_beside, .n = 50000, .able = code_able},
+	{.name = "jit-toggled", .class = "jit", .run = toggled, .n = 1000, .able = code_able},
+	{.name = "luajit", .class = "jit", .command = "luajit /bench/work.lua 1 >/dev/null"},
+	{.name = "luajit-flush", .class = "jit", .command = "luajit /bench/work.lua flush >/dev/null"},
+	{.name = NULL},
 };

@@ -119,7 +119,7 @@ static NOINLINE struct tree *insert(struct tree *t, u64 key, struct tree **pool)
 {
 	if (!t) {
 		t = (*pool)++;
-		*t = (struct tree){ NULL, NULL, key };
+		*t = (struct tree){NULL, NULL, key};
 	} else if (key < t->key) {
 		t->left = insert(t->left, key, pool);
 	} else if (key > t->key) {
@@ -215,7 +215,9 @@ static u64 lz(u64 n)
 	u64 sum = 0;
 
 	for (i = 0; i < 65536; i++)
-		text[i] = "etaoin shrdlu, the quick brown fox"[(next_random(&seed) & 0xff) < 200 ? i % 31 : next_random(&seed) % 34];
+		text[i] = "etaoin shrdlu, the quick brown fox"[(next_random(&seed) & 0xff) < 200
+								       ? i % 31
+								       : next_random(&seed) % 34];
 	for (; n; n--) {
 		size = pack(text, 65536, packed);
 		sum += size + expand(packed, size, back) + back[n & 0x3fff];
@@ -225,10 +227,10 @@ static u64 lz(u64 n)
 }
 
 const struct row structure_rows[] = {
-	{ .name = "hash", .class = "int", .run = hash, .n = 3000000 },
-	{ .name = "quicksort", .class = "int", .run = quicksort, .n = 30 },
-	{ .name = "heapsort", .class = "int", .run = heapsort, .n = 30 },
-	{ .name = "tree", .class = "int", .run = tree, .n = 120 },
-	{ .name = "lz", .class = "int", .run = lz, .n = 60 },
-	{ .name = NULL },
+	{.name = "hash", .class = "int", .run = hash, .n = 3000000},
+	{.name = "quicksort", .class = "int", .run = quicksort, .n = 30},
+	{.name = "heapsort", .class = "int", .run = heapsort, .n = 30},
+	{.name = "tree", .class = "int", .run = tree, .n = 120},
+	{.name = "lz", .class = "int", .run = lz, .n = 60},
+	{.name = NULL},
 };

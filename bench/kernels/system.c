@@ -50,7 +50,8 @@ static u64 page_fault(u64 n)
 static u64 map_unmap(u64 n)
 {
 	for (; n; n--) {
-		volatile u8 *p = mmap(NULL, 16384, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		volatile u8 *p =
+			mmap(NULL, 16384, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 		p[0] = 1;
 		munmap((void *)p, 16384);
@@ -87,7 +88,7 @@ static u64 fork_wait(u64 n)
 
 static u64 fork_exec(u64 n)
 {
-	char name[] = "true", *const argv[] = { name, NULL };
+	char name[] = "true", *const argv[] = {name, NULL};
 
 	for (; n; n--) {
 		pid_t child;
@@ -176,12 +177,12 @@ static u64 pipe_stream(u64 n)
 static u64 socket_echo(u64 n)
 {
 	int s[2];
-	char c[64] = { 0 };
+	char c[64] = {0};
 
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, s))
 		return 1;
 	for (; n; n--) {
-		struct pollfd p = { s[1], POLLIN, 0 };
+		struct pollfd p = {s[1], POLLIN, 0};
 
 		if (write(s[0], c, 64) != 64 || poll(&p, 1, -1) != 1 || read(s[1], c, 64) != 64)
 			break;
@@ -317,7 +318,7 @@ static u64 file_write_read(u64 n)
 static u64 small_io(u64 n)
 {
 	int fd = open(file_name, O_RDWR | O_CREAT | O_TRUNC, 0600);
-	char c[100] = { 0 };
+	char c[100] = {0};
 	u64 sum = 0;
 
 	for (; n; n--)
@@ -355,24 +356,24 @@ static u64 create_unlink(u64 n)
 }
 
 const struct row system_rows[] = {
-	{ .name = "null-call", .class = "os", .run = null_call, .n = 200000 },
-	{ .name = "clock", .class = "os", .run = clock_call, .n = 500000 },
-	{ .name = "page-fault", .class = "os", .run = page_fault, .n = 20000 },
-	{ .name = "map-unmap", .class = "os", .run = map_unmap, .n = 10000 },
-	{ .name = "protect", .class = "os", .run = protect, .n = 10000 },
-	{ .name = "fork-wait", .class = "os", .run = fork_wait, .n = 150 },
-	{ .name = "fork-exec", .class = "os", .run = fork_exec, .n = 60 },
-	{ .name = "ping-pong", .class = "os", .run = ping_pong, .n = 3000 },
-	{ .name = "yield", .class = "os", .run = yields, .n = 20000 },
-	{ .name = "pipe-stream", .class = "os", .run = pipe_stream, .n = 4000 },
-	{ .name = "socket-poll", .class = "os", .run = socket_echo, .n = 15000 },
-	{ .name = "signal", .class = "os", .run = signal_self, .n = 20000 },
-	{ .name = "signal-fault", .class = "os", .run = signal_fault, .n = 8000 },
-	{ .name = "futex", .class = "os", .run = futex, .n = 2000 },
-	{ .name = "thread-create", .class = "os", .run = thread_create, .n = 500 },
-	{ .name = "file-64k", .class = "os", .run = file_write_read, .n = 500 },
-	{ .name = "file-100", .class = "os", .run = small_io, .n = 30000 },
-	{ .name = "open-stat", .class = "os", .run = open_stat, .n = 15000 },
-	{ .name = "create-unlink", .class = "os", .run = create_unlink, .n = 5000 },
-	{ .name = NULL },
+	{.name = "null-call", .class = "os", .run = null_call, .n = 200000},
+	{.name = "clock", .class = "os", .run = clock_call, .n = 500000},
+	{.name = "page-fault", .class = "os", .run = page_fault, .n = 20000},
+	{.name = "map-unmap", .class = "os", .run = map_unmap, .n = 10000},
+	{.name = "protect", .class = "os", .run = protect, .n = 10000},
+	{.name = "fork-wait", .class = "os", .run = fork_wait, .n = 150},
+	{.name = "fork-exec", .class = "os", .run = fork_exec, .n = 60},
+	{.name = "ping-pong", .class = "os", .run = ping_pong, .n = 3000},
+	{.name = "yield", .class = "os", .run = yields, .n = 20000},
+	{.name = "pipe-stream", .class = "os", .run = pipe_stream, .n = 4000},
+	{.name = "socket-poll", .class = "os", .run = socket_echo, .n = 15000},
+	{.name = "signal", .class = "os", .run = signal_self, .n = 20000},
+	{.name = "signal-fault", .class = "os", .run = signal_fault, .n = 8000},
+	{.name = "futex", .class = "os", .run = futex, .n = 2000},
+	{.name = "thread-create", .class = "os", .run = thread_create, .n = 500},
+	{.name = "file-64k", .class = "os", .run = file_write_read, .n = 500},
+	{.name = "file-100", .class = "os", .run = small_io, .n = 30000},
+	{.name = "open-stat", .class = "os", .run = open_stat, .n = 15000},
+	{.name = "create-unlink", .class = "os", .run = create_unlink, .n = 5000},
+	{.name = NULL},
 };

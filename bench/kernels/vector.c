@@ -12,7 +12,8 @@ static bool has_avx2(void)
 
 static bool has_avx512(void)
 {
-	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+	       __builtin_cpu_supports("avx512vl");
 }
 
 static bool has_aes(void)
@@ -49,7 +50,8 @@ __attribute__((target("sse4.1"))) static u64 sse_saxpy(u64 n)
 	floats();
 	for (; n; n--)
 		for (i = 0; i < 4096; i += 4)
-			_mm_storeu_ps(y + i, _mm_add_ps(_mm_mul_ps(a, _mm_loadu_ps(x + i)), _mm_loadu_ps(y + i)));
+			_mm_storeu_ps(
+				y + i, _mm_add_ps(_mm_mul_ps(a, _mm_loadu_ps(x + i)), _mm_loadu_ps(y + i)));
 	return lanes(y, 64);
 }
 
@@ -61,7 +63,8 @@ __attribute__((target("avx2,fma"))) static u64 avx2_saxpy(u64 n)
 
 	for (; n; n--)
 		for (i = 0; i < 4096; i += 8)
-			_mm256_storeu_ps(y + i, _mm256_fmadd_ps(a, _mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
+			_mm256_storeu_ps(
+				y + i, _mm256_fmadd_ps(a, _mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
 	return 0;
 }
 
@@ -73,7 +76,8 @@ __attribute__((target("avx512f"))) static u64 avx512_saxpy(u64 n)
 
 	for (; n; n--)
 		for (i = 0; i < 4096; i += 16)
-			_mm512_storeu_ps(y + i, _mm512_fmadd_ps(a, _mm512_loadu_ps(x + i), _mm512_loadu_ps(y + i)));
+			_mm512_storeu_ps(
+				y + i, _mm512_fmadd_ps(a, _mm512_loadu_ps(x + i), _mm512_loadu_ps(y + i)));
 	return 0;
 }
 
@@ -86,15 +90,15 @@ static u64 sse_sad(u64 n)
 	for (; n; n--)
 		for (i = 0; i < 8192; i += 16)
 			sum = _mm_add_epi64(sum, _mm_sad_epu8(_mm_loadu_si128((void *)(arena + i)),
-							      _mm_loadu_si128((void *)(arena + i + 7))));
+							 _mm_loadu_si128((void *)(arena + i + 7))));
 	return lanes(&sum, 16);
 }
 
 /* Byte shuffles and compares: counting letters by class. */
 __attribute__((target("avx2"))) static u64 avx2_bytes(u64 n)
 {
-	__m256i table = _mm256_setr_epi8(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13,
-					 14, 15, 16);
+	__m256i table = _mm256_setr_epi8(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 1, 2, 3, 4, 5,
+		6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16);
 	__m256i low = _mm256_set1_epi8(15), nine = _mm256_set1_epi8(9);
 	u64 count = 0;
 	int i;
@@ -154,13 +158,38 @@ __attribute__((target("aes,pclmul,sse4.1"))) static u64 aes_rounds(u64 n)
 }
 
 const struct row vector_rows[] = {
-	{ .name = "sse-saxpy", .class = "fp", .run = sse_saxpy, .n = 40000, .setup = floats },
-	{ .name = "sse-sad", .class = "fp", .run = sse_sad, .n = 100000, .setup = floats },
-	{ .name = "avx2-saxpy", .class = "fp", .run = avx2_saxpy, .n = 60000, .setup = floats, .able = has_avx2 },
-	{ .name = "avx2-bytes", .class = "fp", .run = avx2_bytes, .n = 60000, .setup = floats, .able = has_avx2 },
-	{ .name = "avx2-gather", .class = "fp", .run = avx2_gather, .n = 3000000, .setup = floats, .able = has_avx2 },
-	{ .name = "avx512-saxpy", .class = "fp", .run = avx512_saxpy, .n = 80000, .setup = floats, .able = has_avx512 },
-	{ .name = "avx512-compress", .class = "fp", .run = avx512_compress, .n = 20000, .setup = floats, .able = has_avx512 },
-	{ .name = "aes-clmul", .class = "fp", .run = aes_rounds, .n = 1000000, .able = has_aes },
-	{ .name = NULL },
+	{.name = "sse-saxpy", .class = "fp", .run = sse_saxpy, .n = 40000, .setup = floats},
+	{.name = "sse-sad", .class = "fp", .run = sse_sad, .n = 100000, .setup = floats},
+	{.name = "avx2-saxpy",
+		.class = "fp",
+		.run = avx2_saxpy,
+		.n = 60000,
+		.setup = floats,
+		.able = has_avx2},
+	{.name = "avx2-bytes",
+		.class = "fp",
+		.run = avx2_bytes,
+		.n = 60000,
+		.setup = floats,
+		.able = has_avx2},
+	{.name = "avx2-gather",
+		.class = "fp",
+		.run = avx2_gather,
+		.n = 3000000,
+		.setup = floats,
+		.able = has_avx2},
+	{.name = "avx512-saxpy",
+		.class = "fp",
+		.run = avx512_saxpy,
+		.n = 80000,
+		.setup = floats,
+		.able = has_avx512},
+	{.name = "avx512-compress",
+		.class = "fp",
+		.run = avx512_compress,
+		.n = 20000,
+		.setup = floats,
+		.able = has_avx512},
+	{.name = "aes-clmul", .class = "fp", .run = aes_rounds, .n = 1000000, .able = has_aes},
+	{.name = NULL},
 };

@@ -25,12 +25,15 @@ struct gmem insn_gmem(const struct tr *t, const struct insn *in)
 		.a32 = t->code32 || in->addrsize < 8,
 		.disp = in->disp,
 		.rip_rel = in->rip_rel,
+		.group = in->group,
+		.goff = in->goff,
 	};
 }
 
 struct gmem stack_gmem(const struct tr *t, i64 disp)
 {
-	return (struct gmem){ .base = RSP, .index = -1, .scale = 1, .seg = SEG_SS, .a32 = t->code32, .disp = disp };
+	return (struct gmem){ .base = RSP, .index = -1, .scale = 1, .seg = SEG_SS, .a32 = t->code32, .disp = disp,
+			      .group = t->cur->sgroup, .goff = t->cur->sgoff };
 }
 
 static bool has_seg_base(const struct tr *t, const struct gmem *g)
@@ -105,6 +108,56 @@ static enum mem_form form_of(const struct tr *t, const struct gmem *g, unsigned 
 	return FORM_SUM;
 }
 
+/* The check of a whole group; a miss that C cannot mend leaves for MODE_SINGLE. */
+static void group_check(struct tr *t, const struct insn *in, const struct gmem *g, struct group *gr)
+{
+	struct emit *e = &t->e;
+	struct stub *s = &t->stubs[t->nstubs++];
+	struct gmem low = *g;
+	unsigned size = (unsigned)(gr->hi - gr->lo);
+
+	flags_put_away(t, flags_live_before(in));
+	low.disp += gr->lo - g->goff;
+	gr->site = new_site(t, in, size, gr->write ? SITE_WRITE : SITE_READ);
+	gr->site->insn_len = 0;
+	gr->checked = true;
+	*s = (struct stub){ .in = in, .site = gr->site, .group = (i8)(gr - t->groups), .form = FORM_SUM,
+			    .retry = e->p, .flags = t->flags };
+	t->s0_group = t->s1_group = -1;
+	emit_ea(t, &low);
+	op_rm(e, true, 0x2b, S0, mem_at(&s->site->tag));
+	op_ri(e, true, 7, S0, (i32)(PAGE_SIZE - size));
+	s->slow = jcc_fwd(e, CC_A);
+}
+
+/* A member's operand: its own address plus the addend that the group's check found. */
+static struct mem group_access(struct tr *t, const struct insn *in, const struct gmem *g, enum mem_form *form)
+{
+	struct emit *e = &t->e;
+	struct group *gr = &t->groups[g->group];
+	struct gmem origin = *g;
+
+	if (!gr->checked)
+		group_check(t, in, g, gr);
+	if (g->index < 0 && host_reg(g->base) >= 0) {
+		*form = FORM_BASE;
+		if (t->s1_group != g->group)
+			ld(e, S1, mem_at(&gr->site->addend));
+		t->s1_group = g->group;
+		return mem_index(host_reg(g->base), S1, g->disp);
+	}
+	*form = FORM_POINTER;
+	if (t->s0_group != g->group) {
+		origin.disp -= g->goff;
+		emit_ea(t, &origin);
+		ld(e, S1, mem_at(&gr->site->addend));
+		lea(e, S0, mem_index(S0, S1, 0));
+		t->s0_group = g->group;
+		t->s1_group = -1;
+	}
+	return mem_base(S0, g->goff);
+}
+
 struct mem access_check(struct tr *t, const struct insn *in, const struct gmem *g, unsigned size, unsigned site_flags,
 			enum mem_form *form_out)
 {
@@ -113,9 +166,19 @@ struct mem access_check(struct tr *t, const struct insn *in, const struct gmem *
 	enum mem_form form = form_of(t, g, size);
 	struct mem m;
 
+	if (g->group >= 0) {
+		t->nstubs--;
+		return group_access(t, in, g, form_out);
+	}
+	t->s0_group = t->s1_group = -1;
+	s->group = -1;
+	if (t->mode & MODE_CHECK || (t->code32 && g->seg == SEG_CS))
+		emit_access_helper(t, in, g, size, site_flags);
 	flags_put_away(t, flags_live_before(in));
 	s->in = in;
 	s->form = *form_out = form;
+	if (g->seg == SEG_SS)
+		site_flags |= SITE_SS;
 	s->site = new_site(t, in, size, site_flags | (form == FORM_PAGE ? SITE_CONST : 0u));
 	s->flags = t->flags;
 	s->op = NULL;
@@ -148,7 +211,14 @@ void access_store(struct tr *t, const struct insn *in, const struct gmem *g, uns
 	struct stub *s = &t->stubs[t->nstubs];
 	struct mem m = access_check(t, in, g, size, site_flags | SITE_WRITE, &form);
 
-	flags_for(t, in, form != FORM_SUM);
+	flags_for(t, in, form == FORM_BASE || form == FORM_PAGE);
+	if (g->group >= 0) {
+		pcmap_add(t, in);
+		op(t, in, m, form);
+		if (in->fl_write || in->fl_partial)
+			t->flags = FLAGS_HOST;
+		return;
+	}
 	s->op = op;
 	pcmap_add(t, in);
 	op(t, in, m, form);
@@ -194,7 +264,10 @@ void access_stubs(struct tr *t)
 		mov_imm(e, S1, (u64)s->site);
 		call_to(e, s->site->flags & SITE_WRITE ? t->cpu->fn_miss_write : t->cpu->fn_miss_read);
 		jmp_to(e, (u64)s->retry);
-		if (s->op)
+		t->flags = s->flags;
+		if (s->group >= 0)
+			emit_single(t, s->in->pc);
+		else if (s->op)
 			stub_bounce_store(t, s);
 		else
 			jmp_to(e, (u64)s->hit);

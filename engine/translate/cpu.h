@@ -27,7 +27,7 @@ enum { S0 = R10, S1 = R11, HOST_GSP = R15 };
 #define HOMED_MASK (1u << R10 | 1u << R11 | 1u << R15)
 
 /* ---- soft TLB ---- */
-#define TLB_BITS 10
+#define TLB_BITS 12
 #define TLB_SIZE (1u << TLB_BITS)
 #define TAG_NONE 1ll /* never equal to a page address */
 
@@ -59,11 +59,12 @@ struct site {
 	u64 host; /* host address of the page */
 	u16 size; /* of the access, bytes */
 	u8 flags; /* SITE_* */
-	u8 insn_len;
+	u8 insn_len; /* 0: the check of a group, which never faults */
 	u32 misses;
 };
 
 #define MASK_VECTOR 0x80
+#define MASK_FOLDED 0x20 /* broadcast: each memory lane goes to several; bits 4:3: 2, 4, 8, more lanes in all */
 #define MASK_PACKED 0x40 /* expand, compress: the active lanes lie together */
 
 enum {
@@ -73,7 +74,8 @@ enum {
 	SITE_LOGGED = 8, /* in cpu->log */
 	SITE_MASKED = 16, /* AVX or AVX-512 masked: the slow path looks at the mask */
 	SITE_LOGGED_GLOBAL = 32,
-	SITE_STACK = 64, /* implicit stack access: #SS; the instruction has more to do after it */
+	SITE_STACK = 64, /* implicit stack access: the instruction has more to do after it */
+	SITE_SS = 128, /* through SS: #SS for what is #GP elsewhere */
 };
 
 /* What the slow path must know of a site; parallel to the sites. */
@@ -115,8 +117,8 @@ struct exit {
 	u32 listed; /* fragment whose `in` list this is on */
 	u8 kind;
 	bool lazy; /* flags are in cpu->flags, not in the host's */
+	bool single; /* goes on in MODE_SINGLE */
 	u8 logged; /* LINK_*: in which logs */
-	u8 pad;
 };
 
 enum { LINK_LOCAL = 1, LINK_GLOBAL = 2 };
@@ -139,8 +141,11 @@ enum {
 	MODE_NM = 8, /* CR0.TS or EM: FPU instructions raise #NM */
 	MODE_STEP = 16, /* one instruction a fragment, then back to dispatch */
 	MODE_BASES = 32, /* CODE32 and a data segment has a base or a limit */
-	MODE_NM_SSE = 64, /* CR0.EM or no OSFXSR: #UD for SSE */
+	MODE_SINGLE = 128, /* of a fragment only: no groups, see group.c */
+	MODE_CHECK = 64, /* C code looks at each access: segments, alignment, data breakpoints */
 };
+
+#define BRANCH_CALL 0x10000u /* in branch_place, beside the instruction's offset from the block's start */
 
 struct codepage;
 
@@ -156,7 +161,7 @@ struct fragment {
 	u32 exit0, nexits; /* own exits */
 	u32 map, nmap; /* host pc to guest pc: in cpu->pcmap */
 	u16 len; /* guest bytes */
-	u16 ninsns;
+	u16 ninsns, last; /* last: offset of the last instruction */
 	u16 look_lo, look_hi; /* page offsets looked at beyond the block for flag liveness */
 	u8 mode;
 	bool dead;
@@ -171,7 +176,8 @@ struct pcmap {
 };
 #define PCMAP_LAZY 0x8000
 #define PCMAP_COLD 0x4000 /* host is an offset in the cold part */
-#define PCMAP_OFFSET 0x3fff
+#define PCMAP_SS 0x2000 /* a #GP can only be a non-canonical address through SS */
+#define PCMAP_OFFSET 0x1fff
 
 /*
  * A physical page that holds translated code. The code is independent of the
@@ -250,6 +256,11 @@ struct cpu {
 	bool step_once; /* MODE_STEP for one instruction: an interrupt shadow */
 	const char *bug; /* our own fault: stop */
 	bool event; /* the helper delivered an event */
+	bool vector_changed; /* code must be made anew for vector_state */
+	u32 branch_frag, branch_place; /* the indirect branch that left, for one to nowhere: see bad_branch */
+	u32 ret_frag; /* whose near return was not predicted */
+	u32 watch_hits; /* data breakpoints that the current instruction hit, as in DR6 */
+	u64 vector_state; /* what decides whether vector instructions are #UD */
 	u64 xcr0; /* the host's, as this engine saves it */
 	u32 xoffset[64], xsize[64]; /* of state components, standard format */
 	u64 xaligned; /* components that the compacted format aligns */
@@ -403,7 +414,7 @@ static inline unsigned ibl_index(u32 mode)
 
 /* ---- translate.c ---- */
 /* Makes the fragment for s.rip; 0 and a recorded fault when the fetch faults. */
-u32 translate(struct cpu *cpu, u64 pc);
+u32 translate(struct cpu *cpu, u64 pc, u32 extra); /* extra: MODE_SINGLE or 0 */
 void common_routines(struct cpu *cpu);
 
 /* ---- dispatch.c ---- */
@@ -440,6 +451,16 @@ int gather_insn(struct cpu *cpu, const struct sysinsn *in);
 int maskmov_insn(struct cpu *cpu, const struct sysinsn *in);
 u64 io_read(struct cpu *cpu, u16 port, unsigned size);
 void io_write(struct cpu *cpu, u16 port, unsigned size, u64 value);
+int raise_nm(struct cpu *cpu, const struct sysinsn *in); /* x87 with CR0.TS or EM */
+int raise_nm_vector(struct cpu *cpu, const struct sysinsn *in); /* MMX and SSE with them */
+bool vector_allowed(const struct cpu *cpu, unsigned level); /* struct insn's sse: not #UD */
+void vector_state_update(struct cpu *cpu); /* CR0, CR4 or XCR0 may have changed */
+
+/* ---- check.c ---- */
+int check_access(struct cpu *cpu, const struct sysinsn *in); /* operand: imm bytes, imm2: written */
+/* For helpers in MODE_CHECK: 0, or -1 with a fault recorded. offset is within the segment. */
+int check_operand(struct cpu *cpu, unsigned seg, u64 offset, unsigned size, bool write);
+bool check_needed(const struct cpu *cpu); /* the state wants MODE_CHECK */
 
 /* ---- signal.c ---- */
 int signal_init(struct cpu *cpu); /* on the vCPU's thread */

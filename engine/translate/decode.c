@@ -74,6 +74,7 @@ static bool isa_allowed(ZydisISASet set)
 	switch (set) {
 	case ZYDIS_ISA_SET_ADOX_ADCX:
 	case ZYDIS_ISA_SET_AES:
+	case ZYDIS_ISA_SET_AMD: /* SYSCALL and SYSRET in 32-bit code */
 	case ZYDIS_ISA_SET_AVX:
 	case ZYDIS_ISA_SET_AVX2:
 	case ZYDIS_ISA_SET_AVX2GATHER:
@@ -347,6 +348,11 @@ static void take_reg(const ZydisDecodedOperand *op, struct insn *in)
 	}
 }
 
+static bool is_maskmov(ZydisMnemonic m)
+{
+	return m == ZYDIS_MNEMONIC_MASKMOVQ || m == ZYDIS_MNEMONIC_MASKMOVDQU || m == ZYDIS_MNEMONIC_VMASKMOVDQU;
+}
+
 static void take_operands(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops, struct insn *in)
 {
 	unsigned nimm = 0;
@@ -364,7 +370,7 @@ static void take_operands(const ZydisDecodedInstruction *zi, const ZydisDecodedO
 				take_mem(op, in);
 			else if (zi->meta.category == ZYDIS_CATEGORY_STRINGOP ||
 				 zi->meta.category == ZYDIS_CATEGORY_IOSTRINGOP ||
-				 zi->mnemonic == ZYDIS_MNEMONIC_XLAT)
+				 zi->mnemonic == ZYDIS_MNEMONIC_XLAT || is_maskmov(zi->mnemonic))
 				in->seg = op->mem.segment == ZYDIS_REGISTER_ES ? in->seg :
 										 (u8)seg_of(op->mem.segment);
 			int b = gpr_of(op->mem.base), x = gpr_of(op->mem.index);
@@ -390,8 +396,22 @@ static void take_operands(const ZydisDecodedInstruction *zi, const ZydisDecodedO
 	}
 }
 
+/* Segment overrides and the address size. */
+static bool is_other_prefix(u8 b)
+{
+	return b == 0x2e || b == 0x36 || b == 0x3e || b == 0x26 || b == 0x64 || b == 0x65 || b == 0x67;
+}
+
+/* A REX byte that another prefix follows has no effect. */
+static bool is_void_rex(const u8 *b)
+{
+	return (b[0] & 0xf0) == 0x40 && ((b[1] & 0xf0) == 0x40 || b[1] == 0x66 || b[1] == 0xf0 || b[1] == 0xf2 ||
+					 b[1] == 0xf3 || is_other_prefix(b[1]));
+}
+
 static void take_encoding(const ZydisDecodedInstruction *zi, struct insn *in)
 {
+	const bool code64 = zi->machine_mode == ZYDIS_MACHINE_MODE_LONG_64;
 	const u8 *b = in->bytes;
 	unsigned i = 0;
 
@@ -402,8 +422,7 @@ static void take_encoding(const ZydisDecodedInstruction *zi, struct insn *in)
 			in->rep = b[i];
 		else if (b[i] == 0xf0)
 			in->lock = b[i];
-		else if (b[i] != 0x2e && b[i] != 0x36 && b[i] != 0x3e && b[i] != 0x26 && b[i] != 0x64 &&
-			 b[i] != 0x65 && b[i] != 0x67)
+		else if (!is_other_prefix(b[i]) && !(code64 && is_void_rex(b + i)))
 			break;
 	}
 	in->prefix_at = (u8)i;
@@ -418,7 +437,7 @@ static void take_encoding(const ZydisDecodedInstruction *zi, struct insn *in)
 		break;
 	default:
 		in->enc = ENC_LEGACY;
-		if (zi->machine_mode == ZYDIS_MACHINE_MODE_LONG_64 && (b[i] & 0xf0) == 0x40)
+		if (code64 && (b[i] & 0xf0) == 0x40)
 			in->rex = b[i++];
 		break;
 	}
@@ -433,20 +452,38 @@ static void take_encoding(const ZydisDecodedInstruction *zi, struct insn *in)
 	}
 }
 
-static bool is_sse(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
+/* See struct insn. */
+static u8 sse_level(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
 {
+	bool legacy = zi->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY;
+
+	switch (zi->mnemonic) {
+	case ZYDIS_MNEMONIC_VZEROALL: case ZYDIS_MNEMONIC_VZEROUPPER:
+	case ZYDIS_MNEMONIC_VLDMXCSR: case ZYDIS_MNEMONIC_VSTMXCSR: return 2;
+	default: break;
+	}
+	if (zi->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX)
+		return 3;
 	for (unsigned i = 0; i < zi->operand_count; i++) {
 		if (ops[i].type != ZYDIS_OPERAND_TYPE_REGISTER)
 			continue;
 		switch (ZydisRegisterGetClass(ops[i].reg.value)) {
+		case ZYDIS_REGCLASS_MASK: return 3;
 		case ZYDIS_REGCLASS_XMM:
 		case ZYDIS_REGCLASS_YMM:
-		case ZYDIS_REGCLASS_ZMM:
-		case ZYDIS_REGCLASS_MASK: return true;
+		case ZYDIS_REGCLASS_ZMM: return legacy ? 1 : 2;
 		default: break;
 		}
 	}
 	return zi->meta.isa_set == ZYDIS_ISA_SET_SSEMXCSR;
+}
+
+static bool is_mmx(const ZydisDecodedInstruction *zi)
+{
+	switch (zi->meta.isa_set) {
+	case ZYDIS_ISA_SET_PENTIUMMMX: case ZYDIS_ISA_SET_SSE2MMX: case ZYDIS_ISA_SET_SSSE3MMX: return true;
+	default: return false;
+	}
 }
 
 static bool is_x87(const ZydisDecodedInstruction *zi)
@@ -456,7 +493,30 @@ static bool is_x87(const ZydisDecodedInstruction *zi)
 	case ZYDIS_ISA_SET_SSE2MMX: case ZYDIS_ISA_SET_SSSE3MMX: case ZYDIS_ISA_SET_SSE3X87:
 	case ZYDIS_ISA_SET_FXSAVE: case ZYDIS_ISA_SET_FXSAVE64: case ZYDIS_ISA_SET_XSAVE:
 	case ZYDIS_ISA_SET_XSAVEC: case ZYDIS_ISA_SET_XSAVEOPT: return true;
-	default: return false;
+	default: return zi->mnemonic == ZYDIS_MNEMONIC_FISTTP;
+	}
+}
+
+/* Where lanes of the result are not those of memory, all of the operand is read. */
+static bool faults_whole(const ZydisDecodedInstruction *zi)
+{
+	switch (zi->meta.exception_class) {
+	case ZYDIS_EXCEPTION_CLASS_E3NF: case ZYDIS_EXCEPTION_CLASS_E4NF: case ZYDIS_EXCEPTION_CLASS_E5NF:
+	case ZYDIS_EXCEPTION_CLASS_E6NF: case ZYDIS_EXCEPTION_CLASS_E9NF: case ZYDIS_EXCEPTION_CLASS_E10NF:
+		return true;
+	default:
+		return zi->mnemonic == ZYDIS_MNEMONIC_VGF2P8AFFINEQB || zi->mnemonic == ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB;
+	}
+}
+
+/* How many lanes a broadcast has: 0 to 2 for 2 to 8, else 3. */
+static unsigned folded_lanes(const ZydisDecodedInstruction *zi)
+{
+	switch (zi->avx.broadcast.mode) {
+	case ZYDIS_BROADCAST_MODE_1_TO_2: return 0;
+	case ZYDIS_BROADCAST_MODE_1_TO_4: case ZYDIS_BROADCAST_MODE_2_TO_4: return 1;
+	case ZYDIS_BROADCAST_MODE_1_TO_8: case ZYDIS_BROADCAST_MODE_2_TO_8: case ZYDIS_BROADCAST_MODE_4_TO_8: return 2;
+	default: return 3;
 	}
 }
 
@@ -475,12 +535,14 @@ static void take_mask(const ZydisDecodedInstruction *zi, struct insn *in)
 	default: break;
 	}
 	if (zi->encoding != ZYDIS_INSTRUCTION_ENCODING_EVEX || zi->avx.mask.reg < ZYDIS_REGISTER_K1 ||
-	    zi->avx.mask.reg > ZYDIS_REGISTER_K7)
+	    zi->avx.mask.reg > ZYDIS_REGISTER_K7 || (!in->mem_write && faults_whole(zi)))
 		return;
 	in->masked = true;
 	in->mask_reg = (u8)(zi->avx.mask.reg - ZYDIS_REGISTER_K0);
 	if (zi->meta.category == ZYDIS_CATEGORY_EXPAND || zi->meta.category == ZYDIS_CATEGORY_COMPRESS)
 		in->mask_reg |= 0x40;
+	if (zi->meta.category == ZYDIS_CATEGORY_BROADCAST || zi->avx.broadcast.mode != ZYDIS_BROADCAST_MODE_INVALID)
+		in->mask_reg |= (u8)(0x20 | folded_lanes(zi) << 3);
 }
 
 /* FXSAVE and its kin have no size in their operand that suits us. */
@@ -507,6 +569,15 @@ static void fix_sizes(const ZydisDecodedInstruction *zi, struct insn *in)
 		in->mem_size = 1;
 }
 
+/* Zydis 4.0 takes R13 for a base where there is none, when REX.B meets a 67 prefix. */
+static void fix_base(const ZydisDecodedInstruction *zi, struct insn *in)
+{
+	if (!in->mem || !in->modrm_at || !zi->raw.sib.offset || zi->raw.modrm.mod || zi->raw.sib.base != 5)
+		return;
+	in->base = -1;
+	in->disp = zi->raw.disp.value;
+}
+
 int decode(struct decoder *decoder, const u8 *bytes, unsigned avail, u64 pc, bool code32, struct insn *in)
 {
 	ZydisDecodedInstruction zi;
@@ -525,9 +596,10 @@ int decode(struct decoder *decoder, const u8 *bytes, unsigned avail, u64 pc, boo
 	in->opsize = (u8)(zi.operand_width / 8);
 	in->addrsize = (u8)(zi.address_width / 8);
 	in->mnemonic = (u16)zi.mnemonic;
-	in->group = -1;
+	in->group = in->sgroup = -1;
 	take_encoding(&zi, in);
 	take_operands(&zi, ops, in);
+	fix_base(&zi, in);
 	take_flags(&zi, in);
 	if (code32) {
 		in->target = (u32)in->target;
@@ -546,7 +618,10 @@ int decode(struct decoder *decoder, const u8 *bytes, unsigned avail, u64 pc, boo
 		in->cc = in->bytes[in->opcode_at] == 0x0f ? in->bytes[in->opcode_at + 1] & 15 :
 							    in->bytes[in->opcode_at] & 15;
 	in->x87 = is_x87(&zi);
-	in->sse = !in->x87 && is_sse(&zi, ops);
+	in->mmx = is_mmx(&zi);
+	in->sse = in->x87 ? 0 : sse_level(&zi, ops);
+	in->ss_fault = in->kind == K_PUSH || in->kind == K_POP || in->kind == K_CALL || in->kind == K_RET ||
+		       in->kind == K_LEAVE || (in->mem && in->seg == SEG_SS && !in->sse && in->mem_size < 16);
 	fix_sizes(&zi, in);
 	if (in->vsib && in->kind == K_NORMAL)
 		in->kind = K_HELPER;

@@ -100,7 +100,7 @@ int callout(struct cpu *cpu, const struct sysinsn *in)
 		return 1;
 	}
 	flags_unsync(cpu);
-	if (cpu->x.s.irq_shadow && !__atomic_load_n((u32 *)&cpu->vcpu->events, __ATOMIC_ACQUIRE))
+	if (cpu->x.s.irq_shadow && !(cpu->mode & MODE_STEP) && !__atomic_load_n((u32 *)&cpu->vcpu->events, __ATOMIC_ACQUIRE))
 		cpu->x.s.irq_shadow = false; /* nothing is pending that it could hold off */
 	if (!r && (in->ends || cpu->mode != in->mode || cpu->x.s.irq_shadow)) {
 		cpu->x.s.rip = in->rip + in->len;
@@ -180,7 +180,7 @@ static bool canonical(u64 a)
 	return (u64)((i64)(a << 16) >> 16) == a;
 }
 
-static u32 fetch(struct cpu *cpu, u64 pc, struct x86_walk *w)
+static u32 fetch(struct cpu *cpu, u64 pc, u32 extra, struct x86_walk *w)
 {
 	struct fragment *f;
 	struct x86_walk w2;
@@ -192,7 +192,7 @@ static u32 fetch(struct cpu *cpu, u64 pc, struct x86_walk *w)
 	}
 	if (x86_walk(&cpu->x, pc, ACCESS_EXEC, cpu->mode & MODE_USER, true, w))
 		return 0;
-	f = frag_lookup(cpu, w->gpa, (u8)cpu->mode);
+	f = frag_lookup(cpu, w->gpa, (u8)(cpu->mode | extra));
 	if (f && f->gpa2) {
 		next = (pc & PAGE_MASK) + PAGE_SIZE;
 		if (x86_walk(&cpu->x, next, ACCESS_EXEC, cpu->mode & MODE_USER, true, &w2))
@@ -212,7 +212,7 @@ static u32 fetch(struct cpu *cpu, u64 pc, struct x86_walk *w)
 }
 
 /* The fragment for s.rip, or 0 with a fault recorded. */
-static u32 next_fragment(struct cpu *cpu)
+static u32 next_fragment(struct cpu *cpu, u32 extra)
 {
 	u64 pc = cpu->x.s.rip;
 	struct ibl *ibl = &cpu->ibl[ibl_index(cpu->mode)];
@@ -220,15 +220,15 @@ static u32 next_fragment(struct cpu *cpu)
 	struct x86_walk w;
 	u32 frag;
 
-	if (!(cpu->mode & MODE_STEP) && ibl->tag[slot] == pc)
+	if (!(cpu->mode & MODE_STEP) && !extra && ibl->tag[slot] == pc)
 		return ibl->frag[slot];
 	cpu->x.fault.vector = 0xff;
-	frag = fetch(cpu, pc, &w);
+	frag = fetch(cpu, pc, extra, &w);
 	if (!frag && cpu->x.fault.vector == 0xff) {
 		fpu_save(cpu);
-		frag = translate(cpu, pc);
+		frag = translate(cpu, pc, extra);
 	}
-	if (!frag || cpu->mode & MODE_STEP)
+	if (!frag || cpu->mode & MODE_STEP || extra)
 		return frag;
 	tlb_note_code(cpu, pc);
 	if (cpu->frags[frag].gpa2)
@@ -239,11 +239,23 @@ static u32 next_fragment(struct cpu *cpu)
 
 /* ---- the loop ---- */
 
-/* An instruction was stepped over: the trap that TF asked for. */
-static void step_trap(struct cpu *cpu)
-{
-	struct x86_fault db = { .vector = VEC_DB, .address = BIT(14) };
+#define DR6_BS BIT(14)
 
+/* An instruction was stepped over: the trap that TF or a data breakpoint asked for. */
+static void step_trap(struct cpu *cpu, bool tf, bool if_was_set)
+{
+	struct x86_state *s = &cpu->x.s;
+	struct x86_fault db = { .vector = VEC_DB, .address = cpu->watch_hits };
+
+	/* MOV SS holds off the step trap, too; STI, which sets IF, does not. */
+	if (s->irq_shadow && !(s->rflags & FL_IF && !if_was_set))
+		tf = false;
+	if (tf && cpu->leave != LEAVE_HELPER_EVENT)
+		db.address |= DR6_BS;
+	cpu->watch_hits = 0;
+	if (!db.address)
+		return;
+	s->irq_shadow = false;
 	deliver(cpu, EVENT_EXCEPTION, &db);
 }
 
@@ -282,11 +294,49 @@ static void enter(struct cpu *cpu, u32 frag)
 	((void (*)(u64))(u64)cpu->fn_enter)(cpu->frags[frag].lazy);
 }
 
+/* Undoes the near return that ended generated code. */
+static void undo_return(struct cpu *cpu)
+{
+	const struct fragment *f = &cpu->frags[cpu->ret_frag];
+	unsigned len = f->len - f->last;
+	u16 extra = 0;
+
+	cpu->x.s.rip = frag_pc(cpu, f) + f->last;
+	if (len >= 3) /* RET imm16 */
+		guest_read(cpu, cpu->x.s.rip + len - 2, &extra, 2, PRIV_SYSTEM);
+	cpu->x.s.gpr[RSP] -= 8u + extra;
+}
+
+/* A branch to a non-canonical address faults itself, before it has done anything. */
+static bool bad_branch(struct cpu *cpu)
+{
+	u32 frag = cpu->branch_frag, place = cpu->branch_place;
+
+	cpu->branch_frag = 0;
+	if (likely(canonical(cpu->x.s.rip)))
+		return false;
+	if (frag) {
+		cpu->x.s.rip = frag_pc(cpu, &cpu->frags[frag]) + (place & 0xffff);
+		if (place & BRANCH_CALL)
+			cpu->x.s.gpr[RSP] += 8;
+	} else {
+		undo_return(cpu);
+	}
+	x86_fault_code(&cpu->x, VEC_GP, 0);
+	deliver_fault(cpu);
+	return true;
+}
+
 /* One stay in generated code. Returns the exit to be linked next, or 0. */
 static u32 run_fragment(struct cpu *cpu, u32 frag)
 {
-	bool tf = cpu->x.s.rflags & FL_TF;
+	bool stepping = cpu->mode & MODE_STEP;
+	u64 old = cpu->x.s.rflags;
 
+	if (unlikely(stepping)) {
+		cpu->x.s.rflags &= ~(u64)FL_RF; /* before: IRET sets it for the next instruction */
+		cpu->watch_hits = 0;
+	}
 	enter(cpu, frag);
 	switch (cpu->leave) {
 	case LEAVE_EXIT:
@@ -296,14 +346,16 @@ static u32 run_fragment(struct cpu *cpu, u32 frag)
 		cpu->stats.polls++;
 		cpu->x.s.rip = exit_target(cpu, &cpu->exits[cpu->exit]);
 		break;
-	case LEAVE_INDIRECT: cpu->stats.ibl_misses++; break;
+	case LEAVE_INDIRECT:
+		cpu->stats.ibl_misses++;
+		if (bad_branch(cpu))
+			return 0;
+		break;
 	case LEAVE_FAULT: deliver_fault(cpu); return 0;
 	default: break;
 	}
-	if (cpu->mode & MODE_STEP || cpu->step_once) {
-		cpu->x.s.rflags &= ~(u64)FL_RF;
-		if (tf && cpu->leave != LEAVE_HELPER_EVENT)
-			step_trap(cpu);
+	if (unlikely(stepping)) {
+		step_trap(cpu, old & FL_TF, old & FL_IF);
 		return 0;
 	}
 	return cpu->leave == LEAVE_EXIT ? cpu->exit : 0;
@@ -335,11 +387,14 @@ enum vcpu_exit translate_run(struct vcpu *vcpu)
 	for (;;) {
 		__atomic_store_n((u32 *)&cpu->poll, 0, __ATOMIC_SEQ_CST);
 		if (__atomic_load_n((u32 *)&vcpu->events, __ATOMIC_ACQUIRE)) {
-			link = 0;
+			u64 rip = cpu->x.s.rip;
+
 			if (take_events(cpu)) {
 				fpu_save(cpu);
 				return VCPU_EXIT_KICKED;
 			}
+			if (cpu->x.s.rip != rip)
+				link = 0;
 		}
 		if (unlikely(cpu->x.s.halted)) {
 			fpu_save(cpu);
@@ -353,7 +408,12 @@ enum vcpu_exit translate_run(struct vcpu *vcpu)
 			shadow_begin(cpu);
 		if (unlikely(cpu->mode & MODE_STEP) && code_breakpoint(cpu))
 			continue;
-		frag = next_fragment(cpu);
+		if (unlikely(cpu->vector_changed)) {
+			cpu->vector_changed = false;
+			frag_flush_all(cpu);
+			link = 0;
+		}
+		frag = next_fragment(cpu, link && cpu->exits[link].single ? MODE_SINGLE : 0);
 		if (!frag) {
 			shadow_end(cpu);
 			deliver_fault(cpu);

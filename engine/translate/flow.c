@@ -21,6 +21,7 @@ void flags_save(struct tr *t)
 {
 	struct emit *e = &t->e;
 
+	t->s0_group = -1;
 	mov_rr(e, S0, RAX);
 	e1(e, 0x9f); /* lahf */
 	e1(e, 0x0f), e1(e, 0x90), e1(e, 0xc0); /* seto al */
@@ -34,6 +35,8 @@ void flags_restore(struct tr *t, bool s0_free)
 {
 	struct emit *e = &t->e;
 
+	if (s0_free)
+		t->s0_group = -1;
 	if (s0_free)
 		mov_rr(e, S0, RAX);
 	else
@@ -103,6 +106,11 @@ static void ld_size(struct emit *e, unsigned size, unsigned reg, struct mem m)
 /* A scratch register beside a checked operand; may fold the operand into S1. */
 static unsigned spare(struct tr *t, struct mem *m, enum mem_form form)
 {
+	if (form == FORM_POINTER) {
+		t->s1_group = -1;
+		return S1;
+	}
+	t->s0_group = -1;
 	if (form == FORM_SUM) {
 		lea(&t->e, S1, *m);
 		*m = mem_base(S1, 0);
@@ -213,6 +221,7 @@ void emit_pop(struct tr *t, const struct insn *in)
 			stack_add(t, size);
 			return;
 		}
+		t->s0_group = -1;
 		ld_size(&t->e, size, S0, m);
 		pop_into(t, in, guest, size);
 		return;
@@ -396,6 +405,15 @@ static void emit_poll(struct tr *t, u64 target)
 	pend(t, jcc_fwd(e, CC_NE), new_exit(t, target, EXIT_JUMP), true);
 }
 
+void emit_single(struct tr *t, u64 pc)
+{
+	u32 id = new_exit(t, pc, EXIT_JUMP);
+
+	t->cpu->exits[id].single = true;
+	t->cpu->exits[id].patch = (u32)(u64)jmp_fwd(&t->e);
+	pend(t, t->e.p - 4, id, false);
+}
+
 void emit_goto(struct tr *t, u64 target)
 {
 	emit_poll(t, target);
@@ -409,32 +427,36 @@ static void emit_ibl(struct tr *t)
 	struct ibl *ibl = &t->cpu->ibl[ibl_index(t->mode)];
 
 	if (t->mode & MODE_STEP) {
-		jmp_to(e, t->cpu->fn_leave_ibl);
+		t->to_leave[t->nto_leave++] = jmp_fwd(e);
 		return;
 	}
 	op_rm_imm(e, false, 0x83, 7, mem_at(&t->cpu->poll), 1);
 	e1(e, 0);
-	fix_to(jcc_fwd(e, CC_NE), (u8 *)(u64)t->cpu->fn_leave_ibl);
+	t->to_leave[t->nto_leave++] = jcc_fwd(e, CC_NE);
 	op_rr(e, false, 0x0fb7, S1, S0);
 	op_rm(e, true, 0x3b, S0, (struct mem){ MEM_ABS, S1, 8, (i64)(u64)ibl->tag });
-	fix_to(jcc_fwd(e, CC_NE), (u8 *)(u64)t->cpu->fn_leave_ibl);
+	t->to_leave[t->nto_leave++] = jcc_fwd(e, CC_NE);
 	op_rm(e, false, 0xff, 4, (struct mem){ MEM_ABS, S1, 8, (i64)(u64)ibl->host });
 }
 
-/* Behind a host CALL: S0 is the return address that the guest popped. */
+/* Behind a host CALL: S0 is the return address that the guest popped, S1 who returned. */
 static void emit_return_site(struct tr *t)
 {
 	struct emit *e = &t->e;
 	u64 ra = t->next;
+	u8 *miss;
 
 	t->flags = FLAGS_LAZY;
 	if (t->fixed && (i64)ra == (i32)ra) {
 		op_ri(e, true, 7, S0, (i32)ra);
+		miss = jcc_fwd(e, CC_NE);
+		fix_to(miss, (u8 *)(u64)t->cpu->fn_ibl[ibl_index(t->mode)]);
 	} else {
-		emit_va(t, S1, ra);
-		op_rr(e, true, 0x3b, S0, S1);
+		t->ret_rel = (i64)(ra - t->cp->vbase);
+		op_rm(e, !t->code32, 0x8d, S0, mem_base(S0, -t->ret_rel));
+		op_rm(e, !t->code32, 0x3b, S0, mem_at(&t->cp->vbase));
+		t->ret_miss = jcc_fwd(e, CC_NE);
 	}
-	fix_to(jcc_fwd(e, CC_NE), (u8 *)(u64)t->cpu->fn_ibl[ibl_index(t->mode)]);
 	emit_transfer(t, ra, false);
 }
 
@@ -458,6 +480,7 @@ static void push_ra(struct tr *t, const struct insn *in)
 	unsigned size = t->code32 ? 4 : 8;
 	struct gmem g = stack_gmem(t, -(i64)size);
 
+	flags_put_away(t, FL_ARITH);
 	access_store(t, in, &g, size, SITE_STACK, op_push_ra);
 	stack_add(t, -(i64)size);
 }
@@ -480,6 +503,7 @@ static void load_target(struct tr *t, const struct insn *in)
 {
 	unsigned size = t->code32 ? 4 : 8;
 
+	flags_put_away(t, FL_ARITH);
 	if (in->mem) {
 		struct gmem g = insn_gmem(t, in);
 		enum mem_form form;
@@ -489,7 +513,6 @@ static void load_target(struct tr *t, const struct insn *in)
 	} else {
 		unsigned r;
 
-		flags_put_away(t, FL_ARITH);
 		r = reg_value(t, (unsigned)in->gpr_rm, S0);
 		op_rr(&t->e, size == 8, 0x8b, S0, r);
 	}
@@ -522,10 +545,13 @@ static void emit_ret(struct tr *t, const struct insn *in)
 	unsigned size = t->code32 ? 4 : 8;
 	struct gmem g = stack_gmem(t, 0);
 	enum mem_form form;
-	struct mem m = access_check(t, in, &g, size, SITE_READ, &form);
+	struct mem m;
 
+	flags_put_away(t, FL_ARITH); /* a group's member has no check that does */
+	m = access_check(t, in, &g, size, SITE_READ, &form);
 	ld_size(&t->e, size, S0, m);
 	stack_add(t, (i64)size + (in->imm_len ? (u16)in->imm : 0));
+	mov_imm(&t->e, S1, t->frag); /* for a return to nowhere: see bad_branch in dispatch.c */
 	if (t->mode & MODE_STEP)
 		emit_ibl(t);
 	else
@@ -598,11 +624,32 @@ void emit_branch(struct tr *t, const struct insn *in)
 	}
 }
 
+/* Out of an indirect branch to dispatch, with a note where it was. */
+static void leave_stub(struct tr *t)
+{
+	struct emit *e = &t->e;
+	const struct insn *in = &t->insns[t->n - 1];
+
+	if (!t->nto_leave)
+		return;
+	for (unsigned i = 0; i < t->nto_leave; i++)
+		fix_to(t->to_leave[i], e->p);
+	st32_imm(e, mem_at(&t->cpu->branch_frag), in->kind == K_RET ? 0 : t->frag);
+	st32_imm(e, mem_at(&t->cpu->branch_place), (u32)(in->pc - t->pc) | (in->kind == K_CALL_IND ? BRANCH_CALL : 0));
+	jmp_to(e, t->cpu->fn_leave_ibl);
+}
+
 void flow_stubs(struct tr *t)
 {
 	struct emit *e = &t->e;
 	struct cpu *cpu = t->cpu;
 
+	leave_stub(t);
+	if (t->ret_miss) {
+		fix_to(t->ret_miss, e->p);
+		op_rm(e, !t->code32, 0x8d, S0, mem_base(S0, t->ret_rel));
+		jmp_to(e, cpu->fn_ibl[ibl_index(t->mode)]);
+	}
 	for (unsigned i = 0; i < t->nexits; i++) {
 		struct pending_exit *p = &t->exits[i];
 		struct exit *x = &cpu->exits[p->exit];
@@ -624,7 +671,7 @@ static struct sysinsn *new_sysinsn(struct tr *t, const struct insn *in, sysinsn_
 
 	*s = (struct sysinsn){
 		.fn = fn, .rip = in->pc, .vbase_seen = t->cp->vbase, .page = t->cpu->frags[t->frag].page, .rip_rel = in->rip_rel, .len = in->len, .opsize = in->opsize, .addrsize = in->addrsize,
-		.mode = t->mode, .mem = in->mem, .rep = in->rep, .base = in->base, .index = in->index,
+		.mode = t->mode & (u8)~MODE_SINGLE, .mem = in->mem, .rep = in->rep, .base = in->base, .index = in->index,
 		.scale = in->scale, .seg = in->seg, .disp = in->disp, .imm = in->imm, .imm2 = in->imm2,
 		.mnemonic = in->mnemonic, .rex = in->rex, .ends = in->kind == K_SYSCALL || in->kind == K_UD,
 	};
@@ -647,4 +694,22 @@ void emit_helper(struct tr *t, const struct insn *in, sysinsn_fn fn)
 	mov_imm(&t->e, S1, (u64)new_sysinsn(t, in, fn));
 	call_to(&t->e, t->cpu->fn_callout);
 	t->flags = FLAGS_LAZY;
+}
+
+void emit_access_helper(struct tr *t, const struct insn *in, const struct gmem *g, unsigned size, unsigned site_flags)
+{
+	struct sysinsn *s;
+
+	emit_helper(t, in, check_access);
+	s = &t->cpu->sysinsns[t->cpu->nsysinsns - 1];
+	s->base = g->base;
+	s->index = g->index;
+	s->scale = g->scale;
+	s->seg = g->seg;
+	s->disp = g->disp;
+	s->rip_rel = g->rip_rel;
+	s->addrsize = !g->a32 ? 8 : in->mem && in->addrsize == 2 ? 2 : 4;
+	s->imm = size;
+	s->imm2 = site_flags & SITE_WRITE;
+	s->ends = false;
 }

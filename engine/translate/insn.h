@@ -61,15 +61,19 @@ struct insn {
 	u16 fl_read, fl_write; /* FL_ARITH bits read; certainly overwritten */
 	bool fl_partial; /* touches flags without defining all that it may change */
 	u16 fl_live; /* live after the instruction */
-	bool sse, x87; /* needs #NM checks */
+	u8 sse; /* 0 no, 1 SSE, 2 AVX, 3 AVX-512 */
+	bool x87; /* needs #NM checks */
+	bool mmx; /* x87, but as SSE with CR0.EM */
+	bool ss_fault; /* a #GP of its memory access can only be a #SS */
 	u8 lane, mask_reg; /* masked: see struct site_meta */
 	bool masked; /* EVEX mask or VMASKMOV: lanes that are off do not fault */
 	i64 imm, imm2;
 	u64 target; /* direct branches */
 	u8 cc;
 	u16 mnemonic;
-	/* memory check shared with others of the block; -1: own */
-	i8 group;
+	/* memory checks shared with others of the block (group.c); -1: own */
+	i8 group, sgroup; /* of the explicit operand, of the implicit stack access */
+	i64 goff, sgoff; /* their offsets within the group's address range */
 };
 
 struct decoder;

@@ -240,6 +240,10 @@ static int lend(struct tr *t, const struct insn *in, struct loans *l, int guest)
 	loan->guest = (u8)guest;
 	if (l->scratch && !in->hi8) {
 		loan->host = (u8)__builtin_ctz(l->scratch);
+		if (loan->host == S0)
+			t->s0_group = -1;
+		else
+			t->s1_group = -1;
 		l->scratch &= l->scratch - 1;
 		loan->victim = false;
 	} else {
@@ -306,6 +310,8 @@ static void emit_op(struct tr *t, const struct insn *in, const struct mem *mem, 
 			l.scratch = 1u << S1;
 		} else if (form == FORM_SUM) {
 			l.scratch = 0;
+		} else if (form == FORM_POINTER) {
+			l.scratch = 1u << S1;
 		}
 		if (in->hi8) { /* no REX: the address must be in a legacy register */
 			unsigned v = pick_victim(l.taken, true);
@@ -357,11 +363,13 @@ void emit_normal(struct tr *t, const struct insn *in)
 	}
 	g = insn_gmem(t, in);
 	if (in->mem_write) {
+		if (in->x87)
+			flags |= SITE_READ; /* an unmasked exception leaves the operand as it is */
 		access_store(t, in, &g, in->mem_size, flags, op_normal);
 		return;
 	}
 	m = access_check(t, in, &g, in->mem_size, flags, &form);
-	flags_for(t, in, form != FORM_SUM);
+	flags_for(t, in, form == FORM_BASE || form == FORM_PAGE);
 	pcmap_add(t, in);
 	emit_op(t, in, &m, form);
 	flags_after(t, in);

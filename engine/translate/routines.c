@@ -91,6 +91,7 @@ static void emit_ibl_lookup(struct emit *e, struct cpu *cpu, unsigned table)
 	struct ibl *ibl = &cpu->ibl[table];
 
 	cpu->fn_ibl[table] = here(e);
+	op_rm(e, false, 0x89, S1, mem_at(&cpu->ret_frag));
 	op_rm_imm(e, false, 0x83, 7, mem_at(&cpu->poll), 1);
 	e1(e, 0);
 	fix_to(jcc_fwd(e, CC_NE), (u8 *)(u64)cpu->fn_leave_ibl);

@@ -27,7 +27,7 @@ void engine_bug(struct cpu *cpu, const char *what)
 }
 
 /* The guest instruction that the host address stands for. */
-static bool guest_place(struct cpu *cpu, u64 host, u64 *rip, bool *lazy)
+static bool guest_place(struct cpu *cpu, u64 host, u64 *rip, u16 *flags)
 {
 	const struct fragment *f = frag_by_host(cpu, host);
 	const struct pcmap *best = NULL;
@@ -43,7 +43,7 @@ static bool guest_place(struct cpu *cpu, u64 host, u64 *rip, bool *lazy)
 	if (!best)
 		return false;
 	*rip = frag_pc(cpu, f) + (best->guest & PCMAP_OFFSET);
-	*lazy = best->guest & PCMAP_LAZY;
+	*flags = best->guest;
 	return true;
 }
 
@@ -55,17 +55,19 @@ static bool is_ras_guard(const struct cpu *cpu, u64 addr)
 static bool becomes_fault(struct cpu *cpu, greg_t *g)
 {
 	u64 trap = (u64)g[REG_TRAPNO], rip;
-	bool lazy;
+	u16 place;
 
-	if (!guest_place(cpu, (u64)g[REG_RIP], &rip, &lazy))
+	if (!guest_place(cpu, (u64)g[REG_RIP], &rip, &place))
 		return false;
 	switch (trap) {
-	case VEC_DE: case VEC_UD: case VEC_MF: case VEC_XM: x86_fault(&cpu->x, (u8)trap); break;
-	case VEC_GP: case VEC_AC: x86_fault_code(&cpu->x, (u8)trap, 0); break;
+	case VEC_DE: case VEC_UD: case VEC_MF: x86_fault(&cpu->x, (u8)trap); break;
+	case VEC_XM: x86_fault(&cpu->x, cpu->x.s.cr4 & CR4_OSXMMEXCPT ? VEC_XM : VEC_UD); break;
+	case VEC_GP: x86_fault_code(&cpu->x, place & PCMAP_SS ? VEC_SS : VEC_GP, 0); break;
+	case VEC_AC: x86_fault_code(&cpu->x, VEC_AC, 0); break;
 	default: return false;
 	}
 	cpu->stats.host_signals++;
-	if (!lazy)
+	if (!(place & PCMAP_LAZY))
 		cpu->flags = flags_to_lazy((u64)g[REG_EFL]);
 	cpu->x.s.rip = rip;
 	cpu->leave = LEAVE_FAULT;

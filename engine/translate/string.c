@@ -85,7 +85,7 @@ static u8 *direct(const struct str *s, gva_t a, bool write)
 /* How many elements one step may do. */
 static u64 limit(const struct str *s, u64 n)
 {
-	return MIN(n, s->in->mode & MODE_STEP ? 1 : s->count);
+	return MIN(n, s->in->mode & (MODE_STEP | MODE_CHECK) ? 1 : s->count);
 }
 
 static void consume(struct str *s, u64 n)
@@ -253,8 +253,21 @@ static int step_io(struct str *s)
 	return 0;
 }
 
+static int check_element(const struct str *s)
+{
+	u8 op = s->in->op & 0xfe;
+	bool reads = op == 0xa4 || op == 0xa6 || op == 0xac || op == 0x6e;
+	bool dst = op != 0xac && op != 0x6e, writes = op == 0xa4 || op == 0xaa || op == 0x6c;
+
+	if (reads && check_operand(s->cpu, s->in->seg, reg(s, RSI), s->size, false))
+		return -1;
+	return dst ? check_operand(s->cpu, SEG_ES, reg(s, RDI), s->size, writes) : 0;
+}
+
 static int step(struct str *s)
 {
+	if (unlikely(s->in->mode & MODE_CHECK) && check_element(s))
+		return -1;
 	switch (s->in->op & 0xfe) {
 	case 0xa4: return step_movs(s);
 	case 0xa6: return step_compare(s, false);

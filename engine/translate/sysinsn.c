@@ -106,11 +106,42 @@ static void stack_move(struct cpu *cpu, const struct sysinsn *in, i64 n)
 	cpu->x.s.gpr[RSP] = in->mode & MODE_CODE32 ? (u32)sp : sp;
 }
 
+static int check_stack(struct cpu *cpu, const struct sysinsn *in, i64 offset, unsigned size, bool write)
+{
+	u64 sp = cpu->x.s.gpr[RSP] + (u64)offset;
+
+	if (likely(!(in->mode & MODE_CHECK)))
+		return 0;
+	return check_operand(cpu, SEG_SS, in->mode & MODE_CODE32 ? (u32)sp : sp, size, write);
+}
+
+/* On the stack a non-canonical address is #SS. */
+static int stack_fault(struct cpu *cpu)
+{
+	if (cpu->x.fault.vector == VEC_GP)
+		cpu->x.fault.vector = VEC_SS;
+	return -1;
+}
+
+static int stack_load(struct cpu *cpu, const struct sysinsn *in, void *buf, unsigned size)
+{
+	if (check_stack(cpu, in, 0, size, false))
+		return -1;
+	return guest_read(cpu, stack_at(cpu, in, 0), buf, size, PRIV_CPL) ? stack_fault(cpu) : 0;
+}
+
+static int stack_store(struct cpu *cpu, const struct sysinsn *in, i64 offset, const void *buf, unsigned size)
+{
+	if (check_stack(cpu, in, offset, size, true))
+		return -1;
+	return guest_write(cpu, stack_at(cpu, in, offset), buf, size, PRIV_CPL) ? stack_fault(cpu) : 0;
+}
+
 static int push(struct cpu *cpu, const struct sysinsn *in, u64 v)
 {
 	unsigned size = stack_size(in);
 
-	if (store(cpu, stack_at(cpu, in, -(i64)size), size, v))
+	if (stack_store(cpu, in, -(i64)size, &v, size))
 		return -1;
 	stack_move(cpu, in, -(i64)size);
 	return 0;
@@ -163,9 +194,9 @@ FN(do_pushf)
 FN(do_popf)
 {
 	unsigned size = stack_size(in);
-	u64 old = cpu->x.s.rflags, v;
+	u64 old = cpu->x.s.rflags, v = 0;
 
-	if (load(cpu, stack_at(cpu, in, 0), size, &v))
+	if (stack_load(cpu, in, &v, size))
 		return -1;
 	cpu->x.s.rflags = x86_popf_merge(&cpu->x, v, in->opsize == 2 ? 2 : size);
 	stack_move(cpu, in, size);
@@ -238,7 +269,10 @@ FN(do_iret)
 FN(do_syscall)
 {
 	cpu->stats.syscalls++;
-	return x86_syscall(&cpu->x, next_rip(in)) ? -1 : 1;
+	if (x86_syscall(&cpu->x, next_rip(in)))
+		return -1;
+	cpu->event = true; /* a trap for TF is not due if the call clears it */
+	return 1;
 }
 
 FN(do_sysret)
@@ -249,7 +283,10 @@ FN(do_sysret)
 FN(do_sysenter)
 {
 	(void)in;
-	return x86_sysenter(&cpu->x) ? -1 : 1;
+	if (x86_sysenter(&cpu->x))
+		return -1;
+	cpu->event = true;
+	return 1;
 }
 
 FN(do_sysexit)
@@ -338,9 +375,9 @@ FN(do_push_seg)
 
 FN(do_pop_seg)
 {
-	u64 v;
+	u64 v = 0;
 
-	if (load(cpu, stack_at(cpu, in, 0), 2, &v) || x86_load_seg(&cpu->x, (unsigned)seg_of_push(in), (u16)v))
+	if (stack_load(cpu, in, &v, 2) || x86_load_seg(&cpu->x, (unsigned)seg_of_push(in), (u16)v))
 		return -1;
 	stack_move(cpu, in, stack_size(in));
 	return seg_changed(cpu);
@@ -474,6 +511,7 @@ FN(do_mov_cr)
 	default:
 		if (x86_write_dr(&cpu->x, in->reg, cpu->x.s.gpr[in->rm]))
 			return -1;
+		cpu->x.s.rflags &= ~(u64)FL_RF; /* it may be left from an IRET when no breakpoint was set */
 		break;
 	}
 	mode_update(cpu);
@@ -798,7 +836,7 @@ FN(do_pusha)
 	for (unsigned i = 0; i < 8; i++)
 		for (unsigned b = 0; b < size; b++)
 			buf[(7 - i) * size + b] = (u8)(cpu->x.s.gpr[pusha_order[i]] >> 8 * b);
-	if (guest_write(cpu, stack_at(cpu, in, -8 * (i64)size), buf, 8 * size, PRIV_CPL))
+	if (stack_store(cpu, in, -8 * (i64)size, buf, 8 * size))
 		return -1;
 	stack_move(cpu, in, -8 * (i64)size);
 	return 0;
@@ -809,7 +847,7 @@ FN(do_popa)
 	unsigned size = stack_size(in);
 	u8 buf[32];
 
-	if (guest_read(cpu, stack_at(cpu, in, 0), buf, 8 * size, PRIV_CPL))
+	if (stack_load(cpu, in, buf, 8 * size))
 		return -1;
 	for (unsigned i = 0; i < 8; i++) {
 		u64 v = 0;
@@ -830,19 +868,71 @@ FN(do_bit)
 	i64 bit = size == 8 ? (i64)cpu->x.s.gpr[in->reg] :
 		  size == 4 ? (i32)cpu->x.s.gpr[in->reg] : (i16)cpu->x.s.gpr[in->reg];
 	gva_t ea = sysinsn_ea(cpu, in) + (u64)((bit >> (size == 8 ? 6 : size == 4 ? 5 : 4)) * size);
-	u64 v, mask = 1ull << (bit & (8 * size - 1));
+	u64 v, old, mask = 1ull << (bit & (8 * size - 1));
 
 	if (in->mode & MODE_CODE32)
 		ea = (u32)ea;
-	if (load(cpu, ea, size, &v))
+	if (load(cpu, ea, size, &v)) {
+		if (cpu->x.fault.vector == VEC_PF && in->mnemonic != ZYDIS_MNEMONIC_BT)
+			cpu->x.fault.error |= PF_W; /* one access, that reads and writes */
 		return -1;
-	cpu->x.s.rflags = (cpu->x.s.rflags & ~(u64)FL_CF) | (v & mask ? FL_CF : 0);
-	switch (in->mnemonic) {
-	case ZYDIS_MNEMONIC_BTS: return store(cpu, ea, size, v | mask);
-	case ZYDIS_MNEMONIC_BTR: return store(cpu, ea, size, v & ~mask);
-	case ZYDIS_MNEMONIC_BTC: return store(cpu, ea, size, v ^ mask);
-	default: return 0;
 	}
+	old = v;
+	switch (in->mnemonic) {
+	case ZYDIS_MNEMONIC_BTS: v |= mask; break;
+	case ZYDIS_MNEMONIC_BTR: v &= ~mask; break;
+	case ZYDIS_MNEMONIC_BTC: v ^= mask; break;
+	default: break;
+	}
+	if (in->mnemonic != ZYDIS_MNEMONIC_BT && store(cpu, ea, size, v))
+		return -1;
+	cpu->x.s.rflags = (cpu->x.s.rflags & ~(u64)FL_CF) | (old & mask ? FL_CF : 0);
+	return 0;
+}
+
+/* ---- vector instructions that are not available ---- */
+
+int raise_nm(struct cpu *cpu, const struct sysinsn *in)
+{
+	u16 status;
+
+	if (in->mnemonic != ZYDIS_MNEMONIC_FWAIT)
+		return x86_fault(&cpu->x, VEC_NM);
+	if ((cpu->x.s.cr0 & (CR0_TS | CR0_MP)) == (CR0_TS | CR0_MP))
+		return x86_fault(&cpu->x, VEC_NM);
+	fpu_restore(cpu);
+	__asm__ volatile("fnstsw %0" : "=a"(status));
+	return status & 0x80 ? x86_fault(&cpu->x, VEC_MF) : 0;
+}
+
+int raise_nm_vector(struct cpu *cpu, const struct sysinsn *in)
+{
+	(void)in;
+	return x86_fault(&cpu->x, cpu->x.s.cr0 & CR0_EM ? VEC_UD : VEC_NM);
+}
+
+#define XCR0_SSE_AVX 6ull
+#define XCR0_AVX512 0xe6ull
+
+bool vector_allowed(const struct cpu *cpu, unsigned level)
+{
+	const struct x86_state *s = &cpu->x.s;
+	u64 need = level == 3 ? XCR0_AVX512 : XCR0_SSE_AVX;
+
+	if (level < 2)
+		return s->cr4 & CR4_OSFXSR;
+	return s->cr4 & CR4_OSXSAVE && (s->xcr0 & need) == need;
+}
+
+void vector_state_update(struct cpu *cpu)
+{
+	const struct x86_state *s = &cpu->x.s;
+	u64 state = (s->cr4 & (CR4_OSFXSR | CR4_OSXSAVE)) | s->xcr0 << 32;
+
+	if (likely(state == cpu->vector_state))
+		return;
+	cpu->vector_state = state;
+	cpu->vector_changed = true;
 }
 
 /* MOV from and to segment, control and debug registers. */
@@ -982,6 +1072,25 @@ static const struct rule rules[ZYDIS_MNEMONIC_COUNT] = {
 	[ZYDIS_MNEMONIC_XSAVEOPT64] = { xsave_insn, false },
 	[ZYDIS_MNEMONIC_XRSTOR] = { xrstor_insn, false },
 	[ZYDIS_MNEMONIC_XRSTOR64] = { xrstor_insn, false },
+	[ZYDIS_MNEMONIC_MASKMOVQ] = { maskmov_insn, false },
+	[ZYDIS_MNEMONIC_MASKMOVDQU] = { maskmov_insn, false },
+	[ZYDIS_MNEMONIC_VMASKMOVDQU] = { maskmov_insn, false },
+	[ZYDIS_MNEMONIC_VPGATHERDD] = { gather_insn, false },
+	[ZYDIS_MNEMONIC_VPGATHERDQ] = { gather_insn, false },
+	[ZYDIS_MNEMONIC_VPGATHERQD] = { gather_insn, false },
+	[ZYDIS_MNEMONIC_VPGATHERQQ] = { gather_insn, false },
+	[ZYDIS_MNEMONIC_VGATHERDPS] = { gather_insn, false },
+	[ZYDIS_MNEMONIC_VGATHERDPD] = { gather_insn, false },
+	[ZYDIS_MNEMONIC_VGATHERQPS] = { gather_insn, false },
+	[ZYDIS_MNEMONIC_VGATHERQPD] = { gather_insn, false },
+	[ZYDIS_MNEMONIC_VPSCATTERDD] = { gather_insn, false },
+	[ZYDIS_MNEMONIC_VPSCATTERDQ] = { gather_insn, false },
+	[ZYDIS_MNEMONIC_VPSCATTERQD] = { gather_insn, false },
+	[ZYDIS_MNEMONIC_VPSCATTERQQ] = { gather_insn, false },
+	[ZYDIS_MNEMONIC_VSCATTERDPS] = { gather_insn, false },
+	[ZYDIS_MNEMONIC_VSCATTERDPD] = { gather_insn, false },
+	[ZYDIS_MNEMONIC_VSCATTERQPS] = { gather_insn, false },
+	[ZYDIS_MNEMONIC_VSCATTERQPD] = { gather_insn, false },
 };
 
 sysinsn_fn sysinsn_lookup(unsigned mnemonic, bool *ends_block)

@@ -304,8 +304,13 @@ static u64 active_bytes(const struct site *s, const struct site_meta *meta)
 	} else {
 		k = read_kreg(meta->mask_reg & 7);
 	}
+	if (meta->mask_reg & MASK_FOLDED && (meta->mask_reg >> 3 & 3) != 3)
+		k &= (1u << (2u << (meta->mask_reg >> 3 & 3))) - 1;
 	if (lanes <= 1 && !(meta->mask_reg & MASK_VECTOR))
-		return k ? (s->size >= 64 ? ~0ull : (1ull << s->size) - 1) : 0; /* scalar or broadcast */
+		return (meta->mask_reg & MASK_FOLDED ? k : k & 1) ? (s->size >= 64 ? ~0ull : (1ull << s->size) - 1) : 0; /* scalar or broadcast */
+	if (meta->mask_reg & MASK_FOLDED)
+		for (unsigned i = lanes; i < 64; i += lanes)
+			k |= k >> i;
 	if (lanes < 64)
 		k &= (1ull << lanes) - 1;
 	if (meta->mask_reg & MASK_PACKED)
@@ -316,9 +321,19 @@ static u64 active_bytes(const struct site *s, const struct site_meta *meta)
 	return mask;
 }
 
-static int record_fault(struct cpu *cpu, const struct site *s)
+static int record_fault(struct cpu *cpu, const struct site *s, gva_t gva)
 {
-	if (s->flags & SITE_STACK && cpu->x.fault.vector == VEC_GP)
+	if (s->flags & SITE_MASKED && cpu->x.fault.vector == VEC_PF) {
+		u64 mask = active_bytes(s, &cpu->site_meta[s - cpu->sites]);
+
+		/* the address is that of the first lane that faults */
+		for (unsigned i = 0; i < s->size && i < 64; i++)
+			if (mask >> i & 1 && gva + i >= cpu->x.fault.address) {
+				cpu->x.fault.address = gva + i;
+				break;
+			}
+	}
+	if (s->flags & SITE_SS && cpu->x.fault.vector == VEC_GP)
 		cpu->x.fault.vector = VEC_SS;
 	cpu->leave = LEAVE_FAULT;
 	return 2;
@@ -353,10 +368,14 @@ static int bounce(struct cpu *cpu, struct site *s, gva_t gva)
 	if (cpu->mode & MODE_CODE32)
 		next = (u32)next;
 	cpu->bounce_gpa[0] = cpu->bounce_gpa[1] = ~0ull;
+	if (unlikely((i64)gva >> 47 == 0 && (i64)(gva + s->size - 1) >> 47 == 1 && mask & ~low)) {
+		x86_fault_code(&cpu->x, VEC_GP, 0); /* it runs over the edge: no page fault before that */
+		return record_fault(cpu, s, gva);
+	}
 	if (mask & low && piece_translate(cpu, gva, write, &cpu->bounce_gpa[0]))
-		return record_fault(cpu, s);
+		return record_fault(cpu, s, gva);
 	if (second && (mask & ~low || s->size > 64) && piece_translate(cpu, next, write, &cpu->bounce_gpa[1]))
-		return record_fault(cpu, s);
+		return record_fault(cpu, s, gva);
 	if (s->flags & SITE_READ || cpu->bounce_masked || !write) {
 		if (cpu->bounce_gpa[0] != ~0ull)
 			piece_load(cpu, cpu->bounce_gpa[0], buf, first);
@@ -380,6 +399,30 @@ static u64 site_rip(const struct cpu *cpu, const struct site *s)
 	return cpu->page_pool[meta->page].vbase + meta->off;
 }
 
+/*
+ * A group's check: whether the page can be used as it is. Sets no D bit and
+ * never faults, since the accesses themselves are still to come.
+ */
+static int slow_group(struct cpu *cpu, struct site *s, gva_t gva)
+{
+	enum tlb_mode mode = tlb_mode(cpu, PRIV_CPL);
+	struct tlb_entry *e = entry_of(cpu, mode, gva);
+	struct x86_fault saved = cpu->x.fault;
+	bool write = s->flags & SITE_WRITE;
+	gpa_t gpa;
+	u8 *host;
+
+	cpu->bounce_gva = cpu->slow_s1 = 0;
+	if ((gva & 0xfff) + s->size > PAGE_SIZE)
+		return 1;
+	if (!entry_hits(cpu, e, gva, write) && (fill(cpu, mode, gva, false, &host, &gpa) || !entry_hits(cpu, e, gva, write))) {
+		cpu->x.fault = saved;
+		return 1;
+	}
+	fill_site(cpu, s, gva, e);
+	return 0;
+}
+
 int tlb_slow_access(struct cpu *cpu, struct site *s, gva_t gva)
 {
 	enum tlb_mode mode = tlb_mode(cpu, PRIV_CPL);
@@ -389,6 +432,8 @@ int tlb_slow_access(struct cpu *cpu, struct site *s, gva_t gva)
 	u8 *host;
 
 	cpu->stats.site_misses_c++;
+	if (!s->insn_len)
+		return slow_group(cpu, s, gva);
 	cpu->x.s.rip = site_rip(cpu, s);
 	if ((gva & 0xfff) + s->size > PAGE_SIZE)
 		return bounce(cpu, s, gva);
@@ -396,7 +441,7 @@ int tlb_slow_access(struct cpu *cpu, struct site *s, gva_t gva)
 		if (s->flags & SITE_MASKED && !active_bytes(s, &cpu->site_meta[s - cpu->sites]))
 			return bounce(cpu, s, gva);
 		if (fill(cpu, mode, gva, write, &host, &gpa))
-			return record_fault(cpu, s);
+			return record_fault(cpu, s, gva);
 		if (!host || !entry_hits(cpu, e, gva, write))
 			return bounce(cpu, s, gva);
 	}
@@ -555,7 +600,8 @@ static void kill_page(struct cpu *cpu, u32 *log, u32 *n, u8 flag, gva_t gva, u32
 			site_clear(s);
 	}
 	cpu->scan_debt += *n;
-	if (cpu->scan_debt > 4096 && cpu->scan_debt > 4 * *n) {
+	/* a site killed costs some 25 times what a look at it does */
+	if (cpu->scan_debt > 4096 && cpu->scan_debt > 32 * *n) {
 		kill_log(cpu, log, n, flag);
 		cpu->scan_debt = 0;
 	}
@@ -593,9 +639,12 @@ void tlb_flush_all(struct cpu *cpu)
 
 static void clear_entries(struct cpu *cpu, gva_t gva, u32 shift)
 {
+	u64 pages = MIN(1ull << (shift - PAGE_SHIFT), (u64)TLB_SIZE);
+	gva_t first = gva >> shift << shift;
+
 	for (unsigned m = 0; m < TLB_MODES; m++) {
-		for (unsigned i = 0; i < TLB_SIZE; i++) {
-			struct tlb_entry *e = &cpu->tlbs[m][i];
+		for (u64 i = 0; i < pages; i++) {
+			struct tlb_entry *e = entry_of(cpu, m, first + (i << PAGE_SHIFT));
 
 			if (e->rtag != TAG_NONE && ((u64)e->rtag ^ gva) >> shift == 0)
 				e->rtag = e->wtag = TAG_NONE;
@@ -682,12 +731,15 @@ void mode_update(struct cpu *cpu)
 		mode |= MODE_NM;
 	if (s->rflags & FL_TF || s->dr[7] & 0xff || cpu->step_once)
 		mode |= MODE_STEP;
+	if (unlikely(check_needed(cpu)))
+		mode |= MODE_CHECK;
+	vector_state_update(cpu);
 	cpu->mode = mode;
 	cpu->tlb = cpu->tlbs[tlb_mode(cpu, PRIV_CPL)];
 	cpu->ras_lookup = cpu->fn_ibl[ibl_index(mode)];
-	if ((old ^ mode) & (MODE_NM | MODE_BASES))
+	if ((old ^ mode) & (MODE_NM | MODE_BASES | MODE_CHECK))
 		ibl_clear(cpu);
-	if ((old ^ mode) & (MODE_AC | MODE_CODE32 | MODE_NM | MODE_BASES | MODE_STEP))
+	if ((old ^ mode) & (MODE_AC | MODE_CODE32 | MODE_NM | MODE_BASES | MODE_STEP | MODE_CHECK))
 		ras_void(cpu);
 }
 

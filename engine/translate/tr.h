@@ -24,17 +24,34 @@ struct gmem {
 	bool a32; /* the address wraps at 4 GiB */
 	bool rip_rel; /* disp moves with the page that the code is on */
 	i64 disp;
+	i8 group; /* -1: has a check of its own */
+	i64 goff;
+};
+
+#define GROUPS_MAX 32
+
+/* Accesses that share a check: see group.c. */
+struct group {
+	u16 base, index; /* value numbers */
+	u8 scale;
+	u8 members;
+	bool write;
+	bool checked; /* the check has been emitted */
+	i64 lo, hi; /* the bytes, as offsets from base + index * scale */
+	struct site *site;
 };
 
 enum mem_form {
 	FORM_BASE, /* [base + S1 + disp]; S0 is free */
 	FORM_SUM, /* [S0 + S1] */
 	FORM_PAGE, /* [S1 + disp]: constant address; S0 is free */
+	FORM_POINTER, /* [S0 + disp]: S0 stays for others of the group; S1 is free */
 };
 
 struct tr;
 
 struct stub {
+	i8 group; /* whose check this is; -1: one access's */
 	u8 *slow; /* rel32 of the branch that comes here */
 	u8 *retry, *hit, *after;
 	struct site *site;
@@ -74,8 +91,15 @@ struct tr {
 	const struct insn *cur;
 	struct stub stubs[STUBS_MAX];
 	unsigned nstubs;
-	struct pending_exit exits[8];
+	struct group groups[GROUPS_MAX];
+	unsigned ngroups;
+	int s0_group, s1_group; /* whose pointer or addend is in S0, S1; -1: none */
+	struct pending_exit exits[8 + GROUPS_MAX];
 	unsigned nexits;
+	u8 *to_leave[2]; /* rel32s of an indirect branch's ways out */
+	unsigned nto_leave;
+	u8 *ret_miss; /* rel32 of the return site's way out, and what it adds to S0 */
+	i64 ret_rel;
 	u8 *start;
 };
 
@@ -105,6 +129,9 @@ struct gmem stack_gmem(const struct tr *t, i64 disp);
 /* Computes an effective address (with segment base) into S0. */
 void emit_ea(struct tr *t, const struct gmem *g);
 
+/* ---- group.c ---- */
+void group_block(struct tr *t);
+
 /* ---- mangle.c ---- */
 void emit_normal(struct tr *t, const struct insn *in);
 void emit_lea(struct tr *t, const struct insn *in);
@@ -120,6 +147,10 @@ void emit_pop(struct tr *t, const struct insn *in);
 void emit_leave(struct tr *t, const struct insn *in);
 void emit_branch(struct tr *t, const struct insn *in); /* ends the block */
 void emit_helper(struct tr *t, const struct insn *in, sysinsn_fn fn);
+/* Has C code look at an access before it is made; see MODE_CHECK. */
+void emit_access_helper(struct tr *t, const struct insn *in, const struct gmem *g, unsigned size, unsigned site_flags);
+/* The way out to the rest of the block without groups: its jump is at e.p. */
+void emit_single(struct tr *t, u64 pc);
 void emit_goto(struct tr *t, u64 target); /* leaves the block for a guest address */
 void flow_stubs(struct tr *t);
 u16 exit_liveness(struct tr *t, u64 target); /* flags that the code at target may read */

@@ -12,7 +12,8 @@ void pcmap_add(struct tr *t, const struct insn *in)
 
 	cpu->pcmap[cpu->npcmap++] = (struct pcmap){
 		.host = (u16)(t->e.p - (cold ? t->cold_start : t->start)),
-		.guest = (u16)((in->pc - t->pc) | (t->flags == FLAGS_LAZY ? PCMAP_LAZY : 0) | (cold ? PCMAP_COLD : 0)),
+		.guest = (u16)((in->pc - t->pc) | (t->flags == FLAGS_LAZY ? PCMAP_LAZY : 0) | (cold ? PCMAP_COLD : 0) |
+			       (in->ss_fault ? PCMAP_SS : 0)),
 	};
 }
 
@@ -178,10 +179,20 @@ static int raise_ud(struct cpu *cpu, const struct sysinsn *in)
 	return x86_fault(&cpu->x, VEC_UD);
 }
 
-static int raise_nm(struct cpu *cpu, const struct sysinsn *in)
+
+/* Leaves S0 and S1 alone, or keeps track of what is in them. */
+static bool keeps_scratch(const struct insn *in)
 {
-	(void)in;
-	return x86_fault(&cpu->x, cpu->x.s.cr0 & CR0_EM ? VEC_UD : VEC_NM);
+	switch (in->kind) {
+	case K_NOP: return true;
+	case K_NORMAL:
+		if (in->mem)
+			return in->group >= 0;
+		return !((in->gpr_read | in->gpr_write) & (HOMED_MASK | 1u << RSP));
+	case K_LEA: return !((in->gpr_read | in->gpr_write) & HOMED_MASK) && in->addrsize == 8 && !in->rip_rel && in->opsize == 8;
+	case K_PUSH: case K_POP: return in->sgroup >= 0 && !in->mem;
+	default: return false;
+	}
 }
 
 static void emit_insn(struct tr *t, const struct insn *in)
@@ -190,8 +201,14 @@ static void emit_insn(struct tr *t, const struct insn *in)
 	bool ends = false;
 
 	t->cur = in;
+	if (!keeps_scratch(in))
+		t->s0_group = t->s1_group = -1;
+	if (in->sse && !vector_allowed(t->cpu, in->sse)) {
+		emit_helper(t, in, raise_ud);
+		return;
+	}
 	if ((in->x87 || in->sse) && t->mode & MODE_NM) {
-		emit_helper(t, in, raise_nm);
+		emit_helper(t, in, in->mmx || in->sse ? raise_nm_vector : raise_nm);
 		return;
 	}
 	switch (in->kind) {
@@ -224,6 +241,7 @@ static void emit_block(struct tr *t)
 {
 	const struct insn *last = &t->insns[t->n - 1];
 
+	t->s0_group = t->s1_group = -1;
 	emit_entry(t);
 	for (unsigned i = 0; i < t->n; i++)
 		emit_insn(t, &t->insns[i]);
@@ -240,11 +258,11 @@ static void emit_block(struct tr *t)
 static bool has_room(const struct cpu *cpu)
 {
 	return cpu->code_p + BLOCK_ROOM < cpu->code_end && cpu->cold_p + BLOCK_ROOM < cpu->cold_end && cpu->nsites + STUBS_MAX < cpu->max_sites &&
-	       cpu->nexits + 16 < cpu->max_exits && cpu->nfrags + 1 < cpu->max_frags &&
-	       cpu->nsysinsns + BLOCK_MAX < cpu->max_sysinsns && cpu->npcmap + 3 * BLOCK_MAX < cpu->max_pcmap && cpu->npages + 2 < cpu->max_pages;
+	       cpu->nexits + 16 + GROUPS_MAX < cpu->max_exits && cpu->nfrags + 1 < cpu->max_frags &&
+	       cpu->nsysinsns + 3 * BLOCK_MAX < cpu->max_sysinsns && cpu->npcmap + 3 * BLOCK_MAX < cpu->max_pcmap && cpu->npages + 2 < cpu->max_pages;
 }
 
-u32 translate(struct cpu *cpu, u64 pc)
+u32 translate(struct cpu *cpu, u64 pc, u32 extra)
 {
 	static _Thread_local struct tr tr;
 	struct tr *t = &tr;
@@ -255,9 +273,10 @@ u32 translate(struct cpu *cpu, u64 pc)
 		frag_flush_all(cpu);
 	t->cpu = cpu;
 	t->pc = pc;
-	t->mode = (u8)cpu->mode;
+	t->mode = (u8)(cpu->mode | extra);
 	t->code32 = cpu->mode & MODE_CODE32;
-	t->nstubs = t->nexits = 0;
+	t->nstubs = t->nexits = t->nto_leave = 0;
+	t->ret_miss = NULL;
 	t->page = fetch_page(cpu, pc, &w);
 	if (!t->page)
 		return 0;
@@ -278,6 +297,7 @@ u32 translate(struct cpu *cpu, u64 pc)
 		return 0;
 	}
 	liveness(t);
+	group_block(t);
 	emit_block(t);
 	f->host_end = (u32)(u64)t->hot;
 	f->cold = (u32)(u64)t->cold_start;
@@ -285,6 +305,7 @@ u32 translate(struct cpu *cpu, u64 pc)
 	f->nexits = cpu->nexits - f->exit0;
 	f->nmap = cpu->npcmap - f->map;
 	f->ninsns = (u16)t->n;
+	f->last = (u16)(t->insns[t->n - 1].pc - pc);
 	f->len = (u16)(t->insns[t->n - 1].pc + t->insns[t->n - 1].len - pc);
 	cpu->code_p = (u8 *)ALIGN_UP((u64)t->hot, 16);
 	cpu->cold_p = t->e.p;

@@ -25,7 +25,7 @@ enum {
 #define LOW_AT 0x70000000ull /* 32-bit addresses and absolute displacements reach it */
 #define HIGH_AT 0x610000000ull
 #define STACK_AT 0x620000000ull
-#define CODE_SIZE (CODE_PAGES * 4096u)
+#define CODE_BYTES (CODE_PAGES * 4096u)
 
 static inline u64 page_at(unsigned page)
 {
@@ -62,8 +62,8 @@ enum { DIFF_DONE, DIFF_TIMEOUT, DIFF_ENGINE_ERROR, DIFF_TRIPLE_FAULT, DIFF_DIED 
 /* What shrinking takes out as a whole. */
 struct atom {
 	u16 at; /* offset in the code */
-	u8 len;
-	u8 group; /* nonzero: with the others of the group */
+	u16 len;
+	u16 group; /* nonzero: with the others of the group */
 };
 
 #define ATOMS_MAX 400

@@ -98,6 +98,7 @@ static void make_gdt(void)
 	put64(at + (SEL_UCODE & ~7), 0x00affb000000ffff);
 	put64(at + SEL_TSS, 0x67 | (tss & 0xffffff) << 16 | 0x8bull << 40 | (tss >> 24 & 0xff) << 56);
 	put64(at + SEL_TSS + 8, tss >> 32);
+	put64(GPA_KERNEL + K_TSS + 0x60, 0x68ull << 48); /* no I/O bitmap */
 	put64(GPA_KERNEL + K_TSS + 0x04, KERNEL_AT + K_STACK + 4096);
 	put64(GPA_KERNEL + K_TSS + 0x24, KERNEL_AT + K_STACK + 4096); /* IST 1 */
 }
@@ -107,7 +108,7 @@ static void make_memory(void)
 	for (unsigned i = 0; i < K_PAGES; i++)
 		map(KERNEL_AT + i * 4096, GPA_KERNEL + i * 4096, 3);
 	for (unsigned i = 0; i < MEM_PAGES; i++)
-		map(page_at(i), case_gpa(i), page_writable(i) ? 7 : 5);
+		map(page_at(i), case_gpa(i), (page_writable(i) ? 7 : 5) | (i < PAGE_LOW ? 0 : BIT(63)));
 	make_gdt();
 	make_idt();
 }
@@ -192,7 +193,7 @@ static void tick(int sig)
 
 int guest_start(void)
 {
-	struct sigaction sa = { .sa_handler = tick, .sa_flags = SA_ONSTACK };
+	struct sigaction sa = { .sa_handler = tick, .sa_flags = SA_ONSTACK | SA_RESTART };
 	struct itimerval interval = { { 0, 100000 }, { 0, 100000 } };
 
 	ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -68,11 +68,13 @@ static void take_result(const ucontext_t *uc)
 }
 
 /* Thread-local storage is the stream's until FS is back: no stack protector here. */
-__attribute__((optimize("no-stack-protector"))) static void handler(int sig, siginfo_t *si, void *context)
+__attribute__((no_stack_protector)) static void handler(int sig, siginfo_t *si, void *context)
 {
+	u64 fs = 0;
+
 	(void)si;
 	if (shared->test.fsgs)
-		__asm__ volatile("wrfsbase %0" : : "r"(native_host_fs));
+		__asm__ volatile("rdfsbase %0\n\twrfsbase %1" : "=&r"(fs) : "r"(native_host_fs));
 	if (sig == SIGALRM) {
 		if (!running || ++running < 4)
 			goto resume;
@@ -84,15 +86,15 @@ __attribute__((optimize("no-stack-protector"))) static void handler(int sig, sig
 	running = 0;
 	_longjmp(back, 1);
 resume:
-	if (running && shared->test.fsgs)
-		__asm__ volatile("wrfsbase %0" : : "r"(shared->test.init.fs_base));
+	if (shared->test.fsgs)
+		__asm__ volatile("wrfsbase %0" : : "r"(fs)); /* a tick may hit another signal's handler */
 }
 
 static void catch_signals(void)
 {
 	static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGALRM };
 	static u8 stack[64 << 10] __attribute__((aligned(64)));
-	struct sigaction sa = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+	struct sigaction sa = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART };
 	stack_t ss = { .ss_sp = stack, .ss_size = sizeof(stack) };
 	struct itimerval tick = { { 0, 100000 }, { 0, 100000 } };
 
@@ -112,6 +114,7 @@ static bool map_case(int fd)
 
 		if (mmap(at, 4096, prot, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, (off_t)(offset + i * 4096ull)) != at)
 			return false;
+		(void)*(volatile u8 *)at; /* present, so that the error code of a fault says so */
 	}
 	return true;
 }
@@ -122,12 +125,7 @@ static void serve(int in, int out)
 	char c;
 
 	for (;;) {
-		if (read(in, &c, 1) != 1) {
-			if (running)
-				continue;
-			break;
-		}
-		if (c == 'q')
+		if (read(in, &c, 1) != 1 || c == 'q')
 			break;
 		if (!_setjmp(back)) {
 			running = 1;
@@ -142,7 +140,6 @@ static void serve(int in, int out)
 
 static void child_main(int fd, int in, int out)
 {
-	/* A read that the tick interrupts must not look like the end. */
 	if (host_has_fsgsbase())
 		__asm__ volatile("rdfsbase %0" : "=r"(native_host_fs));
 	if (!map_case(fd))

@@ -23,7 +23,7 @@ SNIP_IP(gp_load, "movabs $0x800000000000,%rdi", "mov (%rdi),%rax");
 SNIP_IP(gp_store, "movabs $0x8000000000000000,%rdi", "mov %rax,(%rdi)");
 SNIP_IP(gp_rmw, "movabs $0xffff000000000000,%rdi", "addl $1,(%rdi)");
 SNIP_IP(gp_edge, "movabs $0x7ffffffffffd,%rdi", "mov (%rdi),%rax");
-SNIP_IP(ss_push, "mov %rsp,%rbp; movabs $0x800000000000,%rsp", "push %rax");
+SNIP_IP(ss_push, "mov %rsp,%rbp; movabs $0x900000000000,%rsp", "push %rax");
 SNIP_IP(ss_rbp, "movabs $0x800000000000,%rbp", "mov (%rbp),%rax");
 SNIP_IP(ss_call, "movabs $0x900000000000,%rsp", "call 1f; 1:");
 SNIP_IP(ss_ret, "movabs $0x900000000000,%rsp", "ret");

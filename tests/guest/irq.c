@@ -436,7 +436,7 @@ static void pit(u32 hz)
 
 static void pic(void)
 {
-	u64 a;
+	u64 a, end;
 
 	apic_on();
 	lapic_set(L_LINT0, 0x700);
@@ -453,6 +453,9 @@ static void pic(void)
 	check("pic-masked", count[V_PIC] - a <= 1, true);
 	__asm__ volatile("cli");
 	outb(0x20, 0x0a);
+	end = rdtsc() + 2000000000;
+	while (!(inb(0x20) & 1) && rdtsc() < end)
+		;
 	check("pic-irr", inb(0x20) & 1, 1);
 	outb(0x21, 0xfe);
 	__asm__ volatile("sti; hlt; cli");

@@ -291,6 +291,8 @@ static void syscall_from_compat(void **state)
 	fx_user32();
 	s->star = (u64)UCODE32 << 48 | (u64)KCODE << 32;
 	s->cstar = 0xffffffff81001000ull;
+	assert_fault(x86_syscall(&fx.cpu, 0x2002), VEC_UD, 0); /* Intel's have it in 64-bit code only */
+	fx.table.amd = true;
 	assert_int_equal(x86_syscall(&fx.cpu, 0x2002), 0);
 	assert_int_equal(s->rip, 0xffffffff81001000ull);
 	assert_true(x86_code64(&fx.cpu));
@@ -299,6 +301,7 @@ static void syscall_from_compat(void **state)
 	assert_int_equal(s->rip, 0x2002);
 	assert_int_equal(s->seg[SEG_CS].sel, UCODE32);
 	assert_int_equal(s->seg[SEG_CS].attr, A_CODE32 | A_USER);
+	fx.table.amd = false;
 }
 
 static void syscall_faults(void **state)

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Groups: accesses of a block whose addresses differ by constants share one
+ * check. Registers are numbered by value: a number stands for "what RAX was
+ * when the block began", and additions of constants only move its offset.
+ *
+ * The check of a group covers all its bytes and, if any member stores, the
+ * right to store. It never faults: when the range cannot be reached as a whole
+ * (two pages, not yet dirty, MMIO), the rest of the block runs in a fragment
+ * without groups (MODE_SINGLE), where each access does what it has to.
+ */
+#include "engine/translate/tr.h"
+
+#define GROUP_SPAN 512 /* bytes; wider ones would lie on two pages too often */
+
+/* What a register holds: a value's number, plus an offset. */
+struct value {
+	u16 nr;
+	i64 off;
+};
+
+struct numbering {
+	struct value reg[16];
+	u16 next;
+	u16 barrier; /* groups begun before this number of the group table are closed */
+};
+
+static void renumber(struct numbering *n, unsigned reg)
+{
+	n->reg[reg] = (struct value){ n->next++, 0 };
+}
+
+/* ADD and SUB of a constant, LEA of a constant distance, MOV: the value keeps its number. */
+static bool follows(struct numbering *n, const struct insn *in)
+{
+	const u8 *b = in->bytes;
+	u8 op = b[in->opcode_at], ext = in->modrm_at ? b[in->modrm_at] >> 3 & 7 : 0;
+
+	if (in->enc != ENC_LEGACY || in->opsize != 8)
+		return false;
+	if (in->kind == K_LEA && in->base >= 0 && in->index < 0 && in->addrsize == 8) {
+		struct value v = n->reg[in->base];
+
+		v.off += in->disp;
+		n->reg[in->gpr_reg] = v;
+		return true;
+	}
+	if (in->kind != K_NORMAL || in->mem)
+		return false;
+	if ((op == 0x81 || op == 0x83) && (ext == 0 || ext == 5) && in->gpr_rm >= 0) {
+		n->reg[in->gpr_rm].off += ext == 0 ? in->imm : -in->imm;
+		return true;
+	}
+	if ((op == 0x89 || op == 0x8b) && in->gpr_reg >= 0 && in->gpr_rm >= 0) {
+		if (op == 0x89)
+			n->reg[in->gpr_rm] = n->reg[in->gpr_reg];
+		else
+			n->reg[in->gpr_reg] = n->reg[in->gpr_rm];
+		return true;
+	}
+	return false;
+}
+
+static i64 stack_move(const struct insn *in)
+{
+	switch (in->kind) {
+	case K_PUSH: case K_CALL: case K_CALL_IND: return -8;
+	case K_POP: return 8;
+	default: return 0;
+	}
+}
+
+static void effects(struct numbering *n, const struct insn *in)
+{
+	i64 move = stack_move(in);
+
+	if (follows(n, in))
+		return;
+	for (unsigned r = 0; r < 16; r++)
+		if (in->gpr_write >> r & 1 && !(r == RSP && move && in->opsize != 2))
+			renumber(n, r);
+	if (in->opsize == 2 && move)
+		renumber(n, RSP);
+	else
+		n->reg[RSP].off += move;
+}
+
+static i8 join(struct tr *t, struct numbering *n, const struct value *base, const struct value *index, unsigned scale,
+	       i64 disp, unsigned size, bool write, i64 *goff)
+{
+	i64 off = disp + base->off + (index ? index->off * scale : 0);
+	struct group *g;
+
+	*goff = off;
+	for (unsigned i = n->barrier; i < t->ngroups; i++) {
+		g = &t->groups[i];
+		if (g->base != base->nr || g->index != (index ? index->nr : 0xffff) || (index && g->scale != scale))
+			continue;
+		if (MAX(g->hi, off + (i64)size) - MIN(g->lo, off) > GROUP_SPAN)
+			continue;
+		g->lo = MIN(g->lo, off);
+		g->hi = MAX(g->hi, off + (i64)size);
+		g->write |= write;
+		g->members++;
+		return (i8)i;
+	}
+	if (t->ngroups == GROUPS_MAX)
+		return -1;
+	t->groups[t->ngroups] = (struct group){
+		.base = base->nr, .index = index ? index->nr : 0xffff, .scale = (u8)scale,
+		.lo = off, .hi = off + (i64)size, .write = write, .members = 1,
+	};
+	return (i8)t->ngroups++;
+}
+
+static void join_operand(struct tr *t, struct numbering *n, struct insn *in)
+{
+	if (!in->mem || in->masked || in->addrsize != 8 || in->base < 0 || in->mem_size > 64 ||
+	    in->seg == SEG_FS || in->seg == SEG_GS)
+		return;
+	if (in->kind != K_NORMAL && in->kind != K_CALL_IND && in->kind != K_JMP_IND && in->kind != K_PUSH)
+		return;
+	in->group = join(t, n, &n->reg[in->base], in->index >= 0 ? &n->reg[in->index] : NULL, in->scale, in->disp,
+			 in->kind == K_NORMAL ? in->mem_size : 8, in->mem_write, &in->goff);
+}
+
+static void join_stack(struct tr *t, struct numbering *n, struct insn *in)
+{
+	struct value v = n->reg[RSP];
+
+	if (in->opsize == 2)
+		return;
+	switch (in->kind) {
+	case K_PUSH: case K_CALL: case K_CALL_IND:
+		in->sgroup = join(t, n, &v, NULL, 1, -8, 8, true, &in->sgoff);
+		break;
+	case K_POP:
+		if (in->mem)
+			return;
+		in->sgroup = join(t, n, &v, NULL, 1, 0, 8, false, &in->sgoff);
+		break;
+	case K_RET:
+		in->sgroup = join(t, n, &v, NULL, 1, 0, 8, false, &in->sgoff);
+		break;
+	case K_LEAVE:
+		in->sgroup = join(t, n, &n->reg[RBP], NULL, 1, 0, 8, false, &in->sgoff);
+		break;
+	default: break;
+	}
+}
+
+void group_block(struct tr *t)
+{
+	struct numbering n = { .next = 16 };
+
+	t->ngroups = 0;
+	if (t->mode & (MODE_SINGLE | MODE_STEP | MODE_CODE32 | MODE_CHECK))
+		return;
+	for (unsigned r = 0; r < 16; r++)
+		n.reg[r] = (struct value){ (u16)r, 0 };
+	for (unsigned i = 0; i < t->n; i++) {
+		struct insn *in = &t->insns[i];
+
+		if (in->kind == K_HELPER) { /* C code may empty sites */
+			n.barrier = (u16)t->ngroups;
+			for (unsigned r = 0; r < 16; r++)
+				renumber(&n, r);
+			continue;
+		}
+		join_operand(t, &n, in);
+		join_stack(t, &n, in);
+		effects(&n, in);
+	}
+	for (unsigned i = 0; i < t->n; i++) {
+		struct insn *in = &t->insns[i];
+
+		if (in->group >= 0 && t->groups[in->group].members < 2)
+			in->group = -1;
+		if (in->sgroup >= 0 && t->groups[in->sgroup].members < 2)
+			in->sgroup = -1;
+	}
+}
