@@ -92,6 +92,7 @@ static struct site *new_site(struct tr *t, const struct insn *in, unsigned size,
 	s->misses = 0;
 	meta->page = t->cpu->frags[t->frag].page;
 	meta->off = in->pc & 0xfff;
+	meta->plain = false;
 	meta->lane = in->lane;
 	meta->mask_reg = in->mask_reg;
 	return s;
@@ -106,6 +107,35 @@ static enum mem_form form_of(const struct tr *t, const struct gmem *g, unsigned 
 	if (g->base >= 0 && g->index < 0 && !g->a32 && host_reg(g->base) >= 0)
 		return FORM_BASE;
 	return FORM_SUM;
+}
+
+static bool is_plain(const struct tr *t, const struct insn *in)
+{
+	unsigned off = in->pc & 0xfff;
+
+	return t->cp->plain[off >> 3] >> (off & 7) & 1;
+}
+
+/* S0 = address: the check against the L0 table. Leaves S0 - tag in S0, the entry's offset in S1. */
+static void emit_l0_check(struct tr *t, struct stub *s, unsigned size, bool write)
+{
+	struct emit *e = &t->e;
+	unsigned mode = t->mode & MODE_USER ? TLB_USER : t->mode & MODE_AC ? TLB_KERNEL_AC : TLB_KERNEL;
+	i64 table = (i64)(u64)t->cpu->l0[mode][write];
+
+	t->cpu->site_meta[s->site - t->cpu->sites].plain = true;
+	s->plain_table = table;
+	op_rr(e, false, 0x8b, S1, S0);
+	op_rr(e, false, 0xc1, 5, S1), e1(e, PAGE_SHIFT - 5); /* shr */
+	op_ri(e, false, 4, S1, (L0_SIZE - 1) << 5);
+	op_rm(e, true, 0x2b, S0, mem_base(S1, table + (i64)offsetof(struct l0_entry, tag)));
+	op_ri(e, true, 7, S0, (i32)(PAGE_SIZE - size));
+	s->slow = jcc_fwd(e, CC_A);
+}
+
+static struct mem l0_field(const struct stub *s, size_t field)
+{
+	return mem_base(S1, s->plain_table + (i64)field);
 }
 
 /* The check of a whole group; a miss that C cannot mend leaves for MODE_SINGLE. */
@@ -125,6 +155,13 @@ static void group_check(struct tr *t, const struct insn *in, const struct gmem *
 			    .retry = e->p, .flags = t->flags };
 	t->s0_group = t->s1_group = -1;
 	emit_ea(t, &low);
+	if (is_plain(t, in)) {
+		emit_l0_check(t, s, size, gr->write);
+		ld(e, S1, l0_field(s, offsetof(struct l0_entry, addend)));
+		st(e, mem_at(&gr->site->addend), S1);
+		t->s1_group = s->group;
+		return;
+	}
 	op_rm(e, true, 0x2b, S0, mem_at(&s->site->tag));
 	op_ri(e, true, 7, S0, (i32)(PAGE_SIZE - size));
 	s->slow = jcc_fwd(e, CC_A);
@@ -172,6 +209,7 @@ struct mem access_check(struct tr *t, const struct insn *in, const struct gmem *
 	}
 	t->s0_group = t->s1_group = -1;
 	s->group = -1;
+	s->plain_table = 0;
 	if (t->mode & MODE_CHECK || (t->code32 && g->seg == SEG_CS))
 		emit_access_helper(t, in, g, size, site_flags);
 	flags_put_away(t, flags_live_before(in));
@@ -191,6 +229,11 @@ struct mem access_check(struct tr *t, const struct insn *in, const struct gmem *
 		s->slow = jcc_fwd(e, CC_NE);
 		ld(e, S1, mem_at(&s->site->host));
 		m = mem_base(S1, (i64)(s->address & 0xfff));
+	} else if (is_plain(t, in)) {
+		emit_ea(t, g);
+		emit_l0_check(t, s, size, site_flags & SITE_WRITE);
+		ld(e, S1, l0_field(s, form == FORM_BASE ? offsetof(struct l0_entry, addend) : offsetof(struct l0_entry, host)));
+		m = form == FORM_BASE ? mem_index(host_reg(g->base), S1, g->disp) : mem_index(S0, S1, 0);
 	} else {
 		emit_ea(t, g);
 		op_rm(e, true, 0x2b, S0, mem_at(&s->site->tag));
@@ -257,12 +300,15 @@ void access_stubs(struct tr *t)
 		struct stub *s = &t->stubs[i];
 
 		fix_to(s->slow, e->p);
-		if (s->form == FORM_PAGE)
+		if (s->plain_table)
+			op_rm(e, true, 0x03, S0, l0_field(s, offsetof(struct l0_entry, tag)));
+		else if (s->form == FORM_PAGE)
 			emit_constant_address(t, &s->g);
 		else
 			op_rm(e, true, 0x03, S0, mem_at(&s->site->tag));
 		mov_imm(e, S1, (u64)s->site);
-		call_to(e, s->site->flags & SITE_WRITE ? t->cpu->fn_miss_write : t->cpu->fn_miss_read);
+		call_to(e, s->plain_table ? t->cpu->fn_miss_plain :
+			   s->site->flags & SITE_WRITE ? t->cpu->fn_miss_write : t->cpu->fn_miss_read);
 		jmp_to(e, (u64)s->retry);
 		t->flags = s->flags;
 		if (s->group >= 0)

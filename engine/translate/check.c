@@ -78,18 +78,33 @@ static bool has_right(const struct x86_seg *g, bool write)
 	return !write || g->attr & TYPE_RW;
 }
 
-static void note_watch(struct cpu *cpu, gva_t gva, unsigned size, bool write)
+/* Whether breakpoint i's range and [address, address + size) meet. */
+static bool watch_meets(const struct x86_state *s, unsigned i, u64 address, unsigned size)
 {
 	static const u8 sizes[4] = { 1, 2, 8, 4 };
+	u64 len = sizes[s->dr[7] >> (18 + 4 * i) & 3], from = s->dr[i] & ~(len - 1);
+
+	return address < from + len && from < address + size;
+}
+
+static void note_watch(struct cpu *cpu, gva_t gva, unsigned size, bool write)
+{
 	const struct x86_state *s = &cpu->x.s;
 
-	for (unsigned i = 0; i < 4; i++) {
-		u64 len = sizes[s->dr[7] >> (18 + 4 * i) & 3], from = s->dr[i] & ~(len - 1);
-
-		if (watch_enabled(s, i) && (write || watch_type(s, i) == WATCH_ACCESS) && gva < from + len &&
-		    from < gva + size)
+	for (unsigned i = 0; i < 4; i++)
+		if (watch_enabled(s, i) && (write || watch_type(s, i) == WATCH_ACCESS) && watch_meets(s, i, gva, size))
 			cpu->watch_hits |= 1u << i;
-	}
+}
+
+void check_port(struct cpu *cpu, u16 port, unsigned size)
+{
+	const struct x86_state *s = &cpu->x.s;
+
+	if (likely(!(s->dr[7] & 0xff) || !(s->cr4 & CR4_DE)))
+		return;
+	for (unsigned i = 0; i < 4; i++)
+		if (s->dr[7] >> 2 * i & 3 && watch_type(s, i) == WATCH_IO && watch_meets(s, i, port, size))
+			cpu->watch_hits |= 1u << i;
 }
 
 int check_operand(struct cpu *cpu, unsigned seg, u64 offset, unsigned size, bool write)

@@ -50,6 +50,22 @@ struct tlb_entry {
 #define GEN_GLOBAL 0u
 
 /*
+ * Sites that thrash look here instead: only translations of the current
+ * address space, one table for loads and one for stores of each mode, so that
+ * one comparison suffices. An empty entry is as an empty site.
+ */
+#define L0_BITS 12
+#define L0_SIZE (1u << L0_BITS)
+#define L0_LOG 512
+
+struct l0_entry {
+	i64 tag;
+	u64 addend; /* host minus guest */
+	u64 host; /* host address of the page */
+	u64 pad;
+};
+
+/*
  * The page that one memory-access site hit last. A constant-address site uses
  * tag 0 for valid. 32 bytes: generated code indexes it.
  */
@@ -83,8 +99,12 @@ struct site_meta {
 	u32 page; /* of the instruction: index of its codepage, and offset */
 	u16 off;
 	u8 lane; /* masked: bytes of a lane */
+	bool plain; /* looks into the L0 tables */
 	u8 mask_reg; /* masked: k register, or MASK_VECTOR + vector register */
 };
+
+/* Refills after which a site is taken for one that thrashes. */
+#define SITE_MISS_LIMIT 128
 
 /* ---- control flow ---- */
 #define IBL_SIZE 65536u /* indexed by the low 16 bits of the target */
@@ -191,7 +211,9 @@ struct codepage {
 	u32 frags; /* by page_next / page2_next */
 	u32 epoch; /* cpu->virt_epoch when it was last entered from dispatch */
 	bool fixed;
+	u32 stores, patience; /* stores beside the code, and how many of them it survives */
 	u8 covered[512]; /* a bit per byte that a fragment was made from */
+	u8 plain[512]; /* a bit per instruction whose sites thrash */
 };
 
 #define PAGE_CODE 1 /* page_flags: stores must be seen */
@@ -252,6 +274,7 @@ struct cpu {
 	bool triple_fault;
 	u32 virt_epoch; /* counts the times that ways between pages became void */
 	u8 write_epoch; /* 1..WRITE_EPOCHS; see tlb_protect_page */
+	bool killed; /* a fragment was dropped: perhaps the one that called the helper */
 	bool ras_reset; /* both prediction stacks are void */
 	bool step_once; /* MODE_STEP for one instruction: an interrupt shadow */
 	const char *bug; /* our own fault: stop */
@@ -281,6 +304,9 @@ struct cpu {
 	u32 bounce_split; /* bytes on the first page */
 
 	struct tlb_entry tlbs[TLB_MODES][TLB_SIZE];
+	struct l0_entry l0[TLB_MODES][2][L0_SIZE]; /* [1]: stores */
+	struct l0_entry *l0_log[L0_LOG]; /* entries on pages that are not global */
+	u32 nl0; /* above L0_LOG: too many to log */
 	u32 next_gen;
 	u32 pcid_gen[4096]; /* 0: none */
 	u32 pcids_used;
@@ -329,7 +355,7 @@ struct cpu {
 	/* Common routines, host addresses. */
 	u32 fn_enter, fn_exit, fn_exit_lazy, fn_poll, fn_leave_ibl, fn_ras_empty;
 	u32 fn_ibl[IBL_TABLES];
-	u32 fn_callout, fn_miss_read, fn_miss_write, fn_finish_write, fn_fault;
+	u32 fn_callout, fn_miss_read, fn_miss_write, fn_miss_plain, fn_finish_write, fn_fault;
 
 	struct translate_stats stats;
 	_Alignas(64) u8 bounce_buf[BOUNCE_SIZE + 128];
@@ -372,6 +398,7 @@ bool tlb_direct_write(struct cpu *cpu, gva_t gva); /* may C code store there wit
 int guest_read(struct cpu *cpu, gva_t gva, void *buf, unsigned len, enum x86_priv priv);
 int guest_write(struct cpu *cpu, gva_t gva, const void *buf, unsigned len, enum x86_priv priv);
 void tlb_flush_all(struct cpu *cpu);
+void l0_clear(struct cpu *cpu);
 void tlb_note_code(struct cpu *cpu, u64 pc); /* a way between pages may lead there */
 /* Stores to this physical page must be seen from now on. */
 void tlb_protect_page(struct cpu *cpu, gpa_t gpa);
@@ -391,9 +418,14 @@ void frag_publish(struct cpu *cpu, u32 index);
 void frag_flush_all(struct cpu *cpu);
 void frag_reset(struct cpu *cpu); /* at start, when all tables are zero */
 void frag_unlink_virtual(struct cpu *cpu, bool global);
-/* A store to [gpa, gpa + len): drops the fragments made from it. True if any was. */
+/*
+ * A store to [gpa, gpa + len) of a page with code: drops the fragments made
+ * from it. True if any was. A page that gets many stores and no code is data again.
+ */
 bool frag_invalidate(struct cpu *cpu, gpa_t gpa, unsigned len);
 void frag_kill(struct cpu *cpu, u32 index);
+/* The instruction at this page offset is to be translated anew. */
+void frag_retranslate(struct cpu *cpu, struct codepage *p, unsigned off);
 bool frag_covers(struct cpu *cpu, gpa_t gpa, unsigned len);
 void exit_link(struct cpu *cpu, u32 exit, u32 frag);
 struct fragment *frag_by_host(struct cpu *cpu, u64 host);
@@ -460,6 +492,7 @@ void vector_state_update(struct cpu *cpu); /* CR0, CR4 or XCR0 may have changed 
 int check_access(struct cpu *cpu, const struct sysinsn *in); /* operand: imm bytes, imm2: written */
 /* For helpers in MODE_CHECK: 0, or -1 with a fault recorded. offset is within the segment. */
 int check_operand(struct cpu *cpu, unsigned seg, u64 offset, unsigned size, bool write);
+void check_port(struct cpu *cpu, u16 port, unsigned size); /* I/O breakpoints */
 bool check_needed(const struct cpu *cpu); /* the state wants MODE_CHECK */
 
 /* ---- signal.c ---- */

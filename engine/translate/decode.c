@@ -504,8 +504,13 @@ static bool faults_whole(const ZydisDecodedInstruction *zi)
 	case ZYDIS_EXCEPTION_CLASS_E3NF: case ZYDIS_EXCEPTION_CLASS_E4NF: case ZYDIS_EXCEPTION_CLASS_E5NF:
 	case ZYDIS_EXCEPTION_CLASS_E6NF: case ZYDIS_EXCEPTION_CLASS_E9NF: case ZYDIS_EXCEPTION_CLASS_E10NF:
 		return true;
-	default:
-		return zi->mnemonic == ZYDIS_MNEMONIC_VGF2P8AFFINEQB || zi->mnemonic == ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB;
+	default: break;
+	}
+	switch (zi->mnemonic) {
+	case ZYDIS_MNEMONIC_VGF2P8AFFINEQB: case ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB: case ZYDIS_MNEMONIC_VDBPSADBW:
+	case ZYDIS_MNEMONIC_VCVTNE2PS2BF16:
+		return true;
+	default: return false;
 	}
 }
 
@@ -562,6 +567,9 @@ static void fix_sizes(const ZydisDecodedInstruction *zi, struct insn *in)
 		/* A register bit offset reaches beyond the operand: C code finds the byte. */
 		if (in->mem && in->gpr_reg >= 0)
 			in->kind = K_HELPER;
+		break;
+	case ZYDIS_MNEMONIC_BSF: case ZYDIS_MNEMONIC_BSR:
+		in->gpr_read |= in->gpr_write; /* keeps its value when the source is zero */
 		break;
 	default: break;
 	}

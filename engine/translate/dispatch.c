@@ -102,7 +102,7 @@ int callout(struct cpu *cpu, const struct sysinsn *in)
 	flags_unsync(cpu);
 	if (cpu->x.s.irq_shadow && !(cpu->mode & MODE_STEP) && !__atomic_load_n((u32 *)&cpu->vcpu->events, __ATOMIC_ACQUIRE))
 		cpu->x.s.irq_shadow = false; /* nothing is pending that it could hold off */
-	if (!r && (in->ends || cpu->mode != in->mode || cpu->x.s.irq_shadow)) {
+	if (!r && (cpu->killed || in->ends || cpu->mode != in->mode || cpu->x.s.irq_shadow)) {
 		cpu->x.s.rip = in->rip + in->len;
 		if (in->mode & MODE_CODE32)
 			cpu->x.s.rip = (u32)cpu->x.s.rip;
@@ -331,7 +331,7 @@ static bool bad_branch(struct cpu *cpu)
 static u32 run_fragment(struct cpu *cpu, u32 frag)
 {
 	bool stepping = cpu->mode & MODE_STEP;
-	u64 old = cpu->x.s.rflags;
+	u64 old = cpu->x.s.rflags, rip = cpu->x.s.rip;
 
 	if (unlikely(stepping)) {
 		cpu->x.s.rflags &= ~(u64)FL_RF; /* before: IRET sets it for the next instruction */
@@ -355,6 +355,8 @@ static u32 run_fragment(struct cpu *cpu, u32 frag)
 	default: break;
 	}
 	if (unlikely(stepping)) {
+		if (cpu->leave == LEAVE_HELPER && cpu->x.s.rip == rip) /* REP: its breakpoint has been seen to */
+			cpu->x.s.rflags |= old & FL_RF;
 		step_trap(cpu, old & FL_TF, old & FL_IF);
 		return 0;
 	}
@@ -413,6 +415,7 @@ enum vcpu_exit translate_run(struct vcpu *vcpu)
 			frag_flush_all(cpu);
 			link = 0;
 		}
+		cpu->killed = false;
 		frag = next_fragment(cpu, link && cpu->exits[link].single ? MODE_SINGLE : 0);
 		if (!frag) {
 			shadow_end(cpu);

@@ -56,8 +56,10 @@ static struct codepage *codepage_get(struct cpu *cpu, u64 gfn)
 	p->vbase = ~0ull;
 	p->epoch = 0;
 	p->fixed = false;
+	p->stores = 0;
+	p->patience = 16;
 	for (unsigned i = 0; i < sizeof(p->covered) / 8; i++)
-		((u64 *)p->covered)[i] = 0;
+		((u64 *)p->covered)[i] = ((u64 *)p->plain)[i] = 0;
 	*head = p;
 	return p;
 }
@@ -311,6 +313,7 @@ void frag_kill(struct cpu *cpu, u32 index)
 	if (ibl->host[slot] == f->lazy)
 		ibl_clear_entry(ibl, slot);
 	f->dead = true;
+	cpu->killed = true;
 	cpu->stats.smc_invalidated++;
 	ras_void(cpu);
 }
@@ -340,6 +343,20 @@ bool frag_covers(struct cpu *cpu, gpa_t gpa, unsigned len)
 	return false;
 }
 
+void frag_retranslate(struct cpu *cpu, struct codepage *p, unsigned off)
+{
+	gpa_t at = (p->gfn << PAGE_SHIFT) + off;
+	u32 next;
+
+	for (u32 i = p->frags; i; i = next) {
+		struct fragment *f = &cpu->frags[i];
+
+		next = *page_link(f, p->gfn);
+		if (at >= f->gpa && at < f->gpa + f->len)
+			frag_kill(cpu, i);
+	}
+}
+
 /* What the page's remaining fragments cover. */
 static void recover(struct cpu *cpu, struct codepage *p)
 {
@@ -359,18 +376,26 @@ static void recover(struct cpu *cpu, struct codepage *p)
 	}
 }
 
-bool frag_invalidate(struct cpu *cpu, gpa_t gpa, unsigned len)
+/* Code that is stored beside again and again has mostly gone: what runs again is translated again. */
+static bool lose_patience(struct cpu *cpu, struct codepage *p)
 {
-	u64 gfn = gpa >> PAGE_SHIFT;
-	struct codepage *p;
+	if (++p->stores < p->patience)
+		return false;
+	p->stores = 0;
+	p->patience = MIN(p->patience * 4, 1u << 24);
+	kill_page_frags(cpu, p);
+	return true;
+}
+
+static bool drop_overlapping(struct cpu *cpu, struct codepage *p, gpa_t gpa, unsigned len)
+{
 	bool any = false;
 	u32 next;
 
 	if (!frag_covers(cpu, gpa, len))
 		return false;
-	p = codepage_find(cpu, gfn);
 	for (u32 i = p->frags; i; i = next) {
-		next = *page_link(&cpu->frags[i], gfn);
+		next = *page_link(&cpu->frags[i], p->gfn);
 		if (overlaps(&cpu->frags[i], gpa, gpa + len)) {
 			frag_kill(cpu, i);
 			any = true;
@@ -378,6 +403,20 @@ bool frag_invalidate(struct cpu *cpu, gpa_t gpa, unsigned len)
 	}
 	if (any)
 		recover(cpu, p);
+	return any;
+}
+
+bool frag_invalidate(struct cpu *cpu, gpa_t gpa, unsigned len)
+{
+	struct codepage *p = codepage_find(cpu, gpa >> PAGE_SHIFT);
+	bool any;
+
+	if (p && drop_overlapping(cpu, p, gpa, len))
+		return true;
+	any = p && p->frags;
+	if (p && !lose_patience(cpu, p))
+		return false;
+	*page_flag(cpu, gpa) &= (u8)~PAGE_CODE;
 	return any;
 }
 

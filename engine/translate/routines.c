@@ -163,6 +163,28 @@ static struct mem site_field(size_t offset)
 #define SITE(field) site_field(offsetof(struct site, field))
 #define TLB(field) mem_base(RAX, offsetof(struct tlb_entry, field))
 
+/* The C part of a miss, and what it decides. */
+static void emit_slow_access(struct emit *e, struct cpu *cpu)
+{
+	u8 *bounce, *leave;
+
+	emit_c_call(e, cpu, (void *)tlb_slow_access);
+	op_ri(e, false, 7, RAX, 1);
+	bounce = jcc_fwd(e, CC_E);
+	leave = jcc_fwd(e, CC_A);
+	emit_c_return(e, cpu);
+	e1(e, 0xc3);
+	fix_to(bounce, e->p);
+	emit_c_return(e, cpu);
+	ld(e, S0, mem_at(&cpu->bounce_gva));
+	ld(e, S1, mem_at(&cpu->slow_s1));
+	op_rm_imm(e, true, 0x83, 0, mem_base(RSP, 0), 1);
+	e1(e, 5);
+	e1(e, 0xc3);
+	fix_to(leave, e->p);
+	emit_c_leave(e, cpu);
+}
+
 /*
  * S0 = address, S1 = site. Returns to retry the check, or 5 bytes further on
  * (behind the jump to the retry) with S0 and S1 made for the bounce buffer.
@@ -170,7 +192,7 @@ static struct mem site_field(size_t offset)
 static u32 emit_miss(struct emit *e, struct cpu *cpu, bool write)
 {
 	u32 start = here(e);
-	u8 *miss, *ok, *stale, *crossing, *not_const, *first, *bounce, *leave;
+	u8 *miss, *ok, *stale, *crossing, *not_const, *first, *limit;
 
 	st(e, mem_at(&cpu->rt0), RAX);
 	st(e, mem_at(&cpu->rt1), RCX);
@@ -218,6 +240,9 @@ static u32 emit_miss(struct emit *e, struct cpu *cpu, bool write)
 	fix_to(not_const, e->p);
 	st(e, SITE(tag), RCX);
 	op_rm(e, false, 0xff, 0, SITE(misses));
+	op_rm_imm(e, false, 0x81, 7, SITE(misses), 4);
+	e4(e, SITE_MISS_LIMIT);
+	limit = jcc_fwd(e, CC_E);
 	ld(e, RAX, mem_at(&cpu->rt0));
 	ld(e, RCX, mem_at(&cpu->rt1));
 	e1(e, 0xc3);
@@ -227,23 +252,10 @@ static u32 emit_miss(struct emit *e, struct cpu *cpu, bool write)
 	fix_to(first, e->p);
 	fix_to(first2, e->p);
 	fix_to(crossing, e->p);
+	fix_to(limit, e->p);
 	ld(e, RAX, mem_at(&cpu->rt0));
 	ld(e, RCX, mem_at(&cpu->rt1));
-	emit_c_call(e, cpu, (void *)tlb_slow_access);
-	op_ri(e, false, 7, RAX, 1);
-	bounce = jcc_fwd(e, CC_E);
-	leave = jcc_fwd(e, CC_A);
-	emit_c_return(e, cpu);
-	e1(e, 0xc3);
-	fix_to(bounce, e->p);
-	emit_c_return(e, cpu);
-	ld(e, S0, mem_at(&cpu->bounce_gva));
-	ld(e, S1, mem_at(&cpu->slow_s1));
-	op_rm_imm(e, true, 0x83, 0, mem_base(RSP, 0), 1);
-	e1(e, 5);
-	e1(e, 0xc3);
-	fix_to(leave, e->p);
-	emit_c_leave(e, cpu);
+	emit_slow_access(e, cpu);
 	return start;
 }
 
@@ -260,6 +272,8 @@ void common_routines(struct cpu *cpu)
 	emit_simple_call(&e, cpu, (void *)tlb_finish_write);
 	cpu->fn_miss_read = emit_miss(&e, cpu, false);
 	cpu->fn_miss_write = emit_miss(&e, cpu, true);
+	cpu->fn_miss_plain = here(&e);
+	emit_slow_access(&e, cpu);
 	cpu->code_start = cpu->code_p = (u8 *)ALIGN_UP((u64)e.p, 64);
 	cpu->cold_p = cpu->cold;
 }

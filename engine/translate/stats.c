@@ -13,7 +13,7 @@ static const struct row {
 	const char *name;
 	size_t offset;
 } rows[] = {
-	ROW(fragments), ROW(insns), ROW(host_bytes), ROW(cold_bytes), ROW(rebases), ROW(purges), ROW(dispatches), ROW(links), ROW(slot_links), ROW(ibl_misses),
+	ROW(fragments), ROW(insns), ROW(host_bytes), ROW(cold_bytes), ROW(rebases), ROW(purges), ROW(plain_sites), ROW(dispatches), ROW(links), ROW(slot_links), ROW(ibl_misses),
 	ROW(site_misses_c), ROW(fills), ROW(walks), ROW(bounces), ROW(mmio_reads), ROW(mmio_writes), ROW(pio),
 	ROW(smc_stores), ROW(smc_invalidated), ROW(helpers), ROW(syscalls), ROW(strings), ROW(faults),
 	ROW(page_faults), ROW(interrupts), ROW(host_signals), ROW(polls), ROW(fpu_saves), ROW(flush_page),

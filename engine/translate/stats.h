@@ -5,7 +5,7 @@
 #include "lib/types.h"
 
 struct translate_stats {
-	u64 fragments, insns, host_bytes, cold_bytes, rebases, purges; /* translated */
+	u64 fragments, insns, host_bytes, cold_bytes, rebases, purges, plain_sites; /* translated */
 	u64 dispatches, links, slot_links, ibl_misses;
 	u64 site_misses_c; /* slow_access calls */
 	u64 fills, walks;

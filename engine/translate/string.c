@@ -69,16 +69,23 @@ static u64 on_page(const struct str *s, gva_t a)
 	return s->down ? off / s->size + 1 : (PAGE_SIZE - off) / s->size;
 }
 
-static u8 *direct(const struct str *s, gva_t a, bool write)
+/* Host address of n elements from `a` on one page, ready for the access; NULL: not RAM; -1: fault. */
+static u8 *direct(const struct str *s, gva_t a, u64 n, bool write)
 {
+	u64 len = n * s->size;
 	struct cpu *cpu = s->cpu;
 	gpa_t gpa;
 	u8 *host;
 
 	if (tlb_page(cpu, a, write, PRIV_CPL, &host, &gpa))
 		return (u8 *)-1;
-	if (!host || (write && !tlb_direct_write(cpu, a)))
+	if (!host)
 		return NULL;
+	if (write && !tlb_direct_write(cpu, a)) {
+		if (!ram_host(cpu, gpa, true))
+			return NULL;
+		frag_invalidate(cpu, s->down ? gpa + s->size - len : gpa, (unsigned)len);
+	}
 	return host + (a & 0xfff);
 }
 
@@ -133,10 +140,10 @@ static int step_movs(struct str *s)
 
 	n = limit(s, n);
 	if (n) {
-		from = direct(s, src, false);
+		from = direct(s, src, n, false);
 		if (from == (u8 *)-1)
 			return -1;
-		to = from ? direct(s, dst, true) : NULL;
+		to = from ? direct(s, dst, n, true) : NULL;
 		if (to == (u8 *)-1)
 			return -1;
 		if (to) {
@@ -161,7 +168,7 @@ static int step_stos(struct str *s)
 	u8 *to = NULL;
 
 	if (n) {
-		to = direct(s, dst, true);
+		to = direct(s, dst, n, true);
 		if (to == (u8 *)-1)
 			return -1;
 	}

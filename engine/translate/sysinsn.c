@@ -657,6 +657,7 @@ FN(do_fsgsbase)
 u64 io_read(struct cpu *cpu, u16 port, unsigned size)
 {
 	fpu_save(cpu);
+	check_port(cpu, port, size);
 	cpu->stats.pio++;
 	return space_read(&cpu->vm->io, port, size);
 }
@@ -664,6 +665,7 @@ u64 io_read(struct cpu *cpu, u16 port, unsigned size)
 void io_write(struct cpu *cpu, u16 port, unsigned size, u64 value)
 {
 	fpu_save(cpu);
+	check_port(cpu, port, size);
 	cpu->stats.pio++;
 	space_write(&cpu->vm->io, port, size, value);
 }
@@ -735,7 +737,7 @@ FN(do_enter)
 	return 0;
 fault:
 	cpu->x.s.gpr[RSP] = rsp;
-	return -1;
+	return stack_fault(cpu);
 }
 
 FN(do_bound)
@@ -867,15 +869,20 @@ FN(do_bit)
 	unsigned size = in->opsize;
 	i64 bit = size == 8 ? (i64)cpu->x.s.gpr[in->reg] :
 		  size == 4 ? (i32)cpu->x.s.gpr[in->reg] : (i16)cpu->x.s.gpr[in->reg];
-	gva_t ea = sysinsn_ea(cpu, in) + (u64)((bit >> (size == 8 ? 6 : size == 4 ? 5 : 4)) * size);
+	struct sysinsn at = *in;
+	gva_t ea;
+	gpa_t gpa;
+	u8 *host;
 	u64 v, old, mask = 1ull << (bit & (8 * size - 1));
 
-	if (in->mode & MODE_CODE32)
-		ea = (u32)ea;
-	if (load(cpu, ea, size, &v)) {
+	at.disp += (bit >> (size == 8 ? 6 : size == 4 ? 5 : 4)) * size; /* wraps as the address does */
+	ea = sysinsn_ea(cpu, &at);
+	/* one access, that reads and writes */
+	if ((in->mnemonic != ZYDIS_MNEMONIC_BT && tlb_page(cpu, ea, true, PRIV_CPL, &host, &gpa)) ||
+	    load(cpu, ea, size, &v)) {
 		if (cpu->x.fault.vector == VEC_PF && in->mnemonic != ZYDIS_MNEMONIC_BT)
-			cpu->x.fault.error |= PF_W; /* one access, that reads and writes */
-		return -1;
+			cpu->x.fault.error |= PF_W;
+		return in->seg == SEG_SS ? stack_fault(cpu) : -1;
 	}
 	old = v;
 	switch (in->mnemonic) {

@@ -133,12 +133,95 @@ static void log_site(struct cpu *cpu, struct site *s, bool global)
 		cpu->log[cpu->nlog++] = (u32)(s - cpu->sites);
 }
 
+/* ---- L0 tables ---- */
+
+static void l0_empty(struct l0_entry *e)
+{
+	e->tag = SITE_NONE;
+	e->addend = 0;
+	e->host = SITE_NO_HOST;
+}
+
+void l0_clear(struct cpu *cpu)
+{
+	struct l0_entry *e = &cpu->l0[0][0][0];
+
+	for (unsigned i = 0; i < TLB_MODES * 2 * L0_SIZE; i++)
+		l0_empty(&e[i]);
+	cpu->nl0 = 0;
+}
+
+static void l0_flush_local(struct cpu *cpu)
+{
+	if (cpu->nl0 > L0_LOG) {
+		l0_clear(cpu);
+		return;
+	}
+	for (u32 i = 0; i < cpu->nl0; i++)
+		l0_empty(cpu->l0_log[i]);
+	cpu->nl0 = 0;
+}
+
+static struct l0_entry *l0_of(struct cpu *cpu, unsigned mode, bool write, gva_t gva)
+{
+	return &cpu->l0[mode][write][gva >> PAGE_SHIFT & (L0_SIZE - 1)];
+}
+
+static void l0_drop(struct cpu *cpu, gva_t gva, u64 pages)
+{
+	for (unsigned m = 0; m < TLB_MODES; m++)
+		for (unsigned w = 0; w < 2; w++)
+			for (u64 i = 0; i < pages; i++)
+				l0_empty(l0_of(cpu, m, w, gva + (i << PAGE_SHIFT)));
+}
+
+static void l0_fill(struct cpu *cpu, unsigned mode, bool write, gva_t gva, const struct tlb_entry *e)
+{
+	struct l0_entry *l = l0_of(cpu, mode, write, gva);
+
+	l->tag = (i64)(gva & PAGE_MASK);
+	l->addend = e->addend;
+	l->host = e->addend + (gva & PAGE_MASK);
+	if (e->gen == GEN_GLOBAL)
+		return;
+	if (cpu->nl0 < L0_LOG)
+		cpu->l0_log[cpu->nl0] = l;
+	if (cpu->nl0 <= L0_LOG)
+		cpu->nl0++;
+}
+
+/* The site's pages change all the time: have its instruction translated for the L0 tables. */
+static void make_plain(struct cpu *cpu, const struct site *s)
+{
+	const struct site_meta *meta = &cpu->site_meta[s - cpu->sites];
+	struct codepage *p = &cpu->page_pool[meta->page];
+
+	p->plain[meta->off >> 3] |= (u8)(1u << (meta->off & 7));
+	frag_retranslate(cpu, p, meta->off);
+	cpu->stats.plain_sites++;
+}
+
 static void fill_site(struct cpu *cpu, struct site *s, gva_t gva, const struct tlb_entry *e)
 {
 	s->tag = s->flags & SITE_CONST ? 0 : (i64)(gva & PAGE_MASK);
 	s->addend = e->addend;
 	s->host = e->addend + (gva & PAGE_MASK);
 	log_site(cpu, s, e->gen == GEN_GLOBAL);
+}
+
+/* What a site needs to go on without C. */
+static void fill_access(struct cpu *cpu, struct site *s, enum tlb_mode mode, gva_t gva, const struct tlb_entry *e)
+{
+	if (cpu->site_meta[s - cpu->sites].plain) {
+		l0_fill(cpu, mode, s->flags & SITE_WRITE, gva, e);
+		return;
+	}
+	fill_site(cpu, s, gva, e);
+	if (s->misses < SITE_MISS_LIMIT || s->flags & SITE_CONST)
+		return;
+	s->misses = 0;
+	make_plain(cpu, s);
+	ras_apply(cpu);
 }
 
 int tlb_page(struct cpu *cpu, gva_t gva, bool write, enum x86_priv priv, u8 **host, gpa_t *gpa)
@@ -212,7 +295,13 @@ static void mmio_write_buf(struct cpu *cpu, gpa_t gpa, const u8 *buf, unsigned l
 
 static void copy(u8 *d, const u8 *s, unsigned n)
 {
-	__asm__ volatile("rep movsb" : "+D"(d), "+S"(s), "+c"(n) : : "memory");
+	switch (n) {
+	case 1: *d = *s; return;
+	case 2: *(u16 *)d = *(const u16 *)s; return;
+	case 4: *(u32 *)d = *(const u32 *)s; return;
+	case 8: *(u64 *)d = *(const u64 *)s; return;
+	default: __asm__ volatile("rep movsb" : "+D"(d), "+S"(s), "+c"(n) : : "memory");
+	}
 }
 
 /* One piece of the bounce buffer from or to guest-physical memory. */
@@ -419,7 +508,7 @@ static int slow_group(struct cpu *cpu, struct site *s, gva_t gva)
 		cpu->x.fault = saved;
 		return 1;
 	}
-	fill_site(cpu, s, gva, e);
+	fill_access(cpu, s, mode, gva, e);
 	return 0;
 }
 
@@ -445,7 +534,7 @@ int tlb_slow_access(struct cpu *cpu, struct site *s, gva_t gva)
 		if (!host || !entry_hits(cpu, e, gva, write))
 			return bounce(cpu, s, gva);
 	}
-	fill_site(cpu, s, gva, e);
+	fill_access(cpu, s, mode, gva, e);
 	return 0;
 }
 
@@ -498,8 +587,7 @@ static int access_piece(struct cpu *cpu, gva_t gva, u8 *buf, unsigned len, bool 
 		return 0;
 	}
 	cpu->bounce_masked = false;
-	if (piece_store(cpu, gpa, buf, len, ~0ull))
-		cpu->poll = 1;
+	piece_store(cpu, gpa, buf, len, ~0ull);
 	return 0;
 }
 
@@ -509,7 +597,9 @@ static int access_all(struct cpu *cpu, gva_t gva, u8 *buf, unsigned len, bool wr
 	gpa_t gpa;
 	u8 *host;
 
-	/* A store is done as a whole or not at all. */
+	/* A store is done as a whole or not at all; its first page's fault comes first. */
+	if (write && first < len && tlb_page(cpu, gva, true, priv, &host, &gpa))
+		return -1;
 	for (gva_t p = (gva & PAGE_MASK) + PAGE_SIZE; write && p - gva < len; p += PAGE_SIZE)
 		if (tlb_page(cpu, p, true, priv, &host, &gpa))
 			return -1;
@@ -526,11 +616,23 @@ static int access_all(struct cpu *cpu, gva_t gva, u8 *buf, unsigned len, bool wr
 
 int guest_read(struct cpu *cpu, gva_t gva, void *buf, unsigned len, enum x86_priv priv)
 {
+	const struct tlb_entry *e = entry_of(cpu, tlb_mode(cpu, priv), gva);
+
+	if (likely((gva & 0xfff) + len <= PAGE_SIZE && entry_hits(cpu, e, gva, false))) {
+		copy(buf, (const u8 *)(e->addend + gva), len);
+		return 0;
+	}
 	return access_all(cpu, gva, buf, len, false, priv);
 }
 
 int guest_write(struct cpu *cpu, gva_t gva, const void *buf, unsigned len, enum x86_priv priv)
 {
+	const struct tlb_entry *e = entry_of(cpu, tlb_mode(cpu, priv), gva);
+
+	if (likely((gva & 0xfff) + len <= PAGE_SIZE && entry_hits(cpu, e, gva, true))) {
+		copy((u8 *)(e->addend + gva), buf, len);
+		return 0;
+	}
 	return access_all(cpu, gva, (u8 *)(u64)buf, len, true, priv);
 }
 
@@ -556,6 +658,9 @@ static void purge_writes(struct cpu *cpu)
 	for (unsigned m = 0; m < TLB_MODES; m++)
 		for (unsigned i = 0; i < TLB_SIZE; i++)
 			cpu->tlbs[m][i].wtag = TAG_NONE;
+	for (unsigned m = 0; m < TLB_MODES; m++)
+		for (unsigned i = 0; i < L0_SIZE; i++)
+			l0_empty(&cpu->l0[m][1][i]);
 	purge_sites(cpu, cpu->log, cpu->nlog);
 	purge_sites(cpu, cpu->log_global, cpu->nlog_global);
 	if (++cpu->write_epoch <= WRITE_EPOCHS)
@@ -585,6 +690,7 @@ static void kill_log(struct cpu *cpu, u32 *log, u32 *n, u8 flag)
 
 		site_clear(s);
 		s->flags &= (u8)~flag;
+		s->misses = 0;
 	}
 	*n = 0;
 }
@@ -625,6 +731,7 @@ void tlb_flush_all(struct cpu *cpu)
 {
 	cpu->stats.flush_all++;
 	clear_tlb(cpu);
+	l0_clear(cpu);
 	for (unsigned i = 0; i < ARRAY_SIZE(cpu->pcid_gen); i++)
 		cpu->pcid_gen[i] = 0;
 	new_gen(cpu);
@@ -641,6 +748,8 @@ static void clear_entries(struct cpu *cpu, gva_t gva, u32 shift)
 {
 	u64 pages = MIN(1ull << (shift - PAGE_SHIFT), (u64)TLB_SIZE);
 	gva_t first = gva >> shift << shift;
+
+	l0_drop(cpu, first, pages);
 
 	for (unsigned m = 0; m < TLB_MODES; m++) {
 		for (u64 i = 0; i < pages; i++) {
@@ -664,6 +773,7 @@ static void flush_page(struct cpu *cpu, gva_t gva)
 	if (shift != PAGE_SHIFT) {
 		clear_entries(cpu, gva, shift);
 	} else {
+		l0_drop(cpu, gva, 1);
 		for (unsigned m = 0; m < TLB_MODES; m++) {
 			struct tlb_entry *e = entry_of(cpu, m, gva);
 
@@ -700,6 +810,7 @@ static void env_flush(struct x86_cpu *x, enum x86_flush kind, gva_t gva)
 	}
 	kill_log(cpu, cpu->log, &cpu->nlog, SITE_LOGGED);
 	cpu->scan_debt = 0;
+	l0_flush_local(cpu);
 	frag_unlink_virtual(cpu, false);
 }
 

@@ -52,6 +52,7 @@ struct tr;
 
 struct stub {
 	i8 group; /* whose check this is; -1: one access's */
+	i64 plain_table; /* L0 table that the check uses; 0: the site */
 	u8 *slow; /* rel32 of the branch that comes here */
 	u8 *retry, *hit, *after;
 	struct site *site;

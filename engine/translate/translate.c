@@ -195,6 +195,13 @@ static bool keeps_scratch(const struct insn *in)
 	}
 }
 
+static void emit_operand_helper(struct tr *t, const struct insn *in)
+{
+	struct gmem g = insn_gmem(t, in);
+
+	emit_access_helper(t, in, &g, in->mem_size, in->mem_write ? SITE_WRITE : 0u);
+}
+
 static void emit_insn(struct tr *t, const struct insn *in)
 {
 	sysinsn_fn fn;
@@ -221,6 +228,8 @@ static void emit_insn(struct tr *t, const struct insn *in)
 	case K_UD: emit_helper(t, in, raise_ud); break;
 	case K_HELPER:
 	case K_SYSCALL:
+		if (t->mode & MODE_CHECK && in->mem && !in->vsib && (in->mem_read || in->mem_write))
+			emit_operand_helper(t, in);
 		fn = sysinsn_lookup(in->mnemonic, &ends);
 		emit_helper(t, in, fn ? fn : raise_ud);
 		break;

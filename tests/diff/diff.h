@@ -99,8 +99,9 @@ void native_stop(void);
 
 /* guest.c */
 int guest_start(void);
-/* warm: what the engine knows from the run before stays. */
-void guest_run(struct diff_shared *sh, bool warm);
+/* Warm: what the engine knows from the run before stays. Step: a breakpoint makes it go by single instructions. */
+enum guest_mode { GUEST_COLD, GUEST_WARM, GUEST_STEP, GUEST_MODES };
+void guest_run(struct diff_shared *sh, enum guest_mode mode);
 
 /* compare.c: true when they are the same; else says what differs (out may be NULL). */
 bool diff_compare(const struct diff_shared *sh, bool print);

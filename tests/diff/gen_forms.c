@@ -159,7 +159,7 @@ static void form_push_pop(struct gen *g)
 		stack_moved(g, sp, 0);
 		return;
 	}
-	for (unsigned n = 1 + pick(g, 3); n--;) {
+	for (unsigned n = 1 + pick(g, 6); n--;) {
 		if (!(g->is_known >> RSP & 1))
 			return;
 		if (chance(g, 55))
@@ -470,6 +470,73 @@ static void form_shift(struct gen *g)
 	put_flag_reader(g);
 }
 
+/* ---- fields of one structure ---- */
+
+/* op with ModRM for [base + disp8] or [base + index * scale + disp32]. */
+static void put_field(struct gen *g, unsigned w, unsigned op, unsigned reg, unsigned base, int index, int disp)
+{
+	unsigned sib = index >= 0 || (base & 7) == RSP, n = 0;
+	bool wide = op > 0xff;
+	u8 b[12];
+
+	if (op == 0x66)
+		b[n++] = 0x66;
+	b[n++] = (u8)(rex(w, reg, base) | (index >= 8 ? 2u : 0u));
+	if (op == 0x66)
+		op = 0x89;
+	if (wide)
+		b[n++] = 0x0f;
+	b[n++] = (u8)op;
+	b[n++] = (u8)(0x40 | (reg & 7) << 3 | (sib ? 4 : (base & 7)));
+	if (sib)
+		b[n++] = (u8)((index >= 0 ? (index & 7) : 4) << 3 | (base & 7));
+	b[n++] = (u8)disp;
+	put(g, b, n);
+}
+
+static void put_some_field(struct gen *g, unsigned base, int index)
+{
+	static const u16 loads[] = { 0x8b, 0x03, 0x3b, 0x33, 0x8a, 0x3a, 0x13, 0x63, 0x1b6, 0x1bf, 0x144, 0x14c, 0x1af };
+	static const u16 stores[] = { 0x89, 0x01, 0x39, 0x31, 0x88, 0x66, 0x11, 0x29, 0x85, 0x87, 0x1c1 };
+	static const u16 vectors[] = { 0x110, 0x111, 0x116, 0x117 };
+	unsigned r, kind = pick(g, 10), w = pick(g, 2);
+	int disp = (int)pick(g, chance(g, 50) ? 48 : 256) - (chance(g, 50) ? 24 : 128);
+
+	if (kind < 4) {
+		r = some_reg(g, (u16)(g->reserved | 1u << RSP | (chance(g, 90) ? 1u << base : 0)));
+		put_field(g, w, loads[pick(g, ARRAY_SIZE(loads))], r, base, index, disp);
+	} else if (kind < 8) {
+		unsigned op = stores[pick(g, ARRAY_SIZE(stores))];
+
+		r = some_reg(g, op == 0x87 || op == 0x1c1 ? (u16)(g->reserved | 1u << RSP | 1u << base) : 0);
+		put_field(g, w, op, r, base, index, disp);
+	} else {
+		put_field(g, 0, vectors[pick(g, ARRAY_SIZE(vectors))], pick(g, 16), base, index, disp);
+	}
+}
+
+/* Many accesses by the same registers: the engine checks them together. */
+static void form_fields(struct gen *g)
+{
+	unsigned base = some_reg(g, g->reserved), n = 2 + pick(g, 7);
+	int index = chance(g, 25) ? (int)some_reg(g, (u16)(g->reserved | 1u << RSP | 1u << base)) : -1;
+
+	if (index >= 0)
+		put_mov(g, (unsigned)index, pick(g, 64));
+	put_mov(g, base, some_address(g, chance(g, 50) ? 8 : 128, true, false) + (base == RSP ? pick(g, 8) * 8 : 0));
+	while (n-- && room(g)) {
+		put_some_field(g, base, index);
+		if (chance(g, 10))
+			put_bytes(g, 4, rex(1, 0, base), 0x83, 0xc0 | (base & 7), pick(g, 64)); /* add base, n */
+		if (chance(g, 10) && base == RSP)
+			put_bytes(g, 2, rex(0, 0, RAX), 0x50);
+		if (chance(g, 8))
+			put_flag_reader(g);
+		if (chance(g, 10))
+			gen_random(g);
+	}
+}
+
 /* ---- others ---- */
 
 static void form_divide(struct gen *g)
@@ -541,6 +608,37 @@ static void form_control_word(struct gen *g)
 	g->group = 0;
 }
 
+/* VEX instructions on general registers, and the legacy ones that are seldom met by chance. */
+static void form_bmi(struct gen *g)
+{
+	static const struct {
+		u8 map, pp, op;
+	} vex[] = {
+		{ 2, 0, 0xf2 }, { 2, 0, 0xf3 }, { 2, 0, 0xf5 }, { 2, 2, 0xf5 }, { 2, 3, 0xf5 }, { 2, 3, 0xf6 },
+		{ 2, 0, 0xf7 }, { 2, 1, 0xf7 }, { 2, 2, 0xf7 }, { 2, 3, 0xf7 }, { 3, 3, 0xf0 },
+	};
+	unsigned k = pick(g, ARRAY_SIZE(vex)), r = writable_reg(g), v = writable_reg(g), m = some_reg(g, 0);
+	unsigned reg = vex[k].op == 0xf3 ? 1 + pick(g, 3) : r, w = pick(g, 2);
+	bool mem = chance(g, 40);
+
+	if (vex[k].map == 3)
+		v = 0;
+	if (mem) {
+		m = some_reg(g, (u16)(g->reserved | 1u << RSP | 1u << R12)); /* those need a SIB byte */
+		put_mov(g, m, some_address(g, 8, false, false) - 16);
+	}
+	if (chance(g, 15)) { /* ADCX, ADOX, MOVBE */
+		bool movbe = chance(g, 50);
+
+		put_bytes(g, mem ? 7 : 6, movbe ? 0x3e : chance(g, 50) ? 0x66 : 0xf3, rex(w, r, m), 0x0f, 0x38,
+			  movbe ? 0xf0 : 0xf6, (mem ? 0x40 : 0xc0) | (r & 7) << 3 | (m & 7), 16);
+		return;
+	}
+	put_bytes(g, 5u + mem + (vex[k].map == 3), 0xc4,
+		  (reg & 8 ? 0 : 0x80) | 0x40 | (m & 8 ? 0 : 0x20) | vex[k].map, w << 7 | (~v & 15) << 3 | vex[k].pp,
+		  vex[k].op, (mem ? 0x40 : 0xc0) | (reg & 7) << 3 | (m & 7), 16, pick(g, 256));
+}
+
 static void form_implied(struct gen *g)
 {
 	if (chance(g, 50)) {
@@ -581,9 +679,9 @@ void gen_form(struct gen *g)
 	} forms[] = {
 		{ form_push_pop, 12, false }, { form_pushf, 5, false }, { form_frame, 3, false },
 		{ form_jcc, 12, true }, { form_jrcxz, 2, true }, { form_loop, 6, true }, { form_indirect, 4, true },
-		{ form_call, 6, true }, { form_string, 9, false }, { form_flags, 16, false }, { form_shift, 8, false },
+		{ form_call, 6, true }, { form_string, 9, false }, { form_flags, 16, false }, { form_shift, 8, false }, { form_fields, 14, false },
 		{ form_divide, 3, false }, { form_compare_exchange, 4, false }, { form_control_word, 3, false },
-		{ form_implied, 3, false }, { form_fault, 2, false },
+		{ form_implied, 3, false }, { form_bmi, 5, false }, { form_fault, 2, false },
 	};
 	unsigned total = 0, n;
 

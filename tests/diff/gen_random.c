@@ -96,10 +96,21 @@ static bool operands_run(const struct decoded *d)
 	return true;
 }
 
+static bool reads_rsp(const struct decoded *d)
+{
+	for (unsigned i = 0; i < d->zi.operand_count; i++)
+		if (d->ops[i].type == ZYDIS_OPERAND_TYPE_REGISTER && gpr_number(d->ops[i].reg.value) == RSP)
+			return true;
+	return false;
+}
+
 static bool runs(struct gen *g, const struct decoded *d)
 {
 	/* The register forms of PREFETCHW are #UD on some silicon. */
 	if (d->zi.opcode_map == ZYDIS_OPCODE_MAP_0F && d->zi.opcode == 0x0d)
+		return false;
+	/* Zen 5 gives VPBROADCASTQ an old RSP when a push is in flight. */
+	if (d->zi.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX && reads_rsp(d))
 		return false;
 	return isa_runs(d->zi.meta.isa_set) && category_runs(d->zi.meta.category) &&
 	       mnemonic_runs(g, d->zi.mnemonic) && operands_run(d);

@@ -139,7 +139,7 @@ static void set_system(struct x86_state *s, const struct diff_case *test)
 	s->dr[7] = 0x400;
 }
 
-static void set_state(struct cpu *cpu, const struct diff_case *test, bool warm)
+static void set_state(struct cpu *cpu, const struct diff_case *test, enum guest_mode mode)
 {
 	struct vcpu *vcpu = &vm.vcpu[0];
 	struct x86_state *s = &vcpu->regs;
@@ -150,7 +150,11 @@ static void set_state(struct cpu *cpu, const struct diff_case *test, bool warm)
 	s->rflags = test->init.rflags | FL_IF | FL_ONE;
 	set_system(s, test);
 	s->xcr0 = cpu->xcr0;
-	if (warm) {
+	if (mode == GUEST_STEP) {
+		s->dr[0] = 0x1000; /* nobody comes there */
+		s->dr[7] |= 1;
+	}
+	if (mode == GUEST_WARM) {
 		cpu->x.s = *s;
 		flags_unsync(cpu);
 		mode_update(cpu);
@@ -210,17 +214,17 @@ int guest_start(void)
 	return 0;
 }
 
-void guest_run(struct diff_shared *sh, bool warm)
+void guest_run(struct diff_shared *sh, enum guest_mode mode)
 {
 	struct cpu *cpu = vm.vcpu[0].engine;
 	enum vcpu_exit why;
 
 	for (unsigned i = 0; i < MEM_PAGES; i++) {
 		memcpy(ram + case_gpa(i), sh->test.mem + i * 4096ull, 4096);
-		if (!warm && i < PAGE_LOW)
+		if (mode == GUEST_COLD && i < PAGE_LOW)
 			frag_invalidate(cpu, case_gpa(i), 4096);
 	}
-	set_state(cpu, &sh->test, warm);
+	set_state(cpu, &sh->test, mode);
 	vm.vcpu[0].events = 0;
 	ticks = 1;
 	why = vm.engine->run(&vm.vcpu[0]);
