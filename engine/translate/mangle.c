@@ -289,6 +289,34 @@ static u32 host_set(u32 guests)
 	return set;
 }
 
+/*
+ * Instructions whose ModRM register operand may as well be memory: then a
+ * register that lives there is used where it is. Writes of less than 64 bits
+ * are out, since memory does not zero-extend, and so are BT and its kin.
+ */
+static bool works_at_home(const struct insn *in)
+{
+	u8 op = in->bytes[in->opcode_at];
+	bool written = in->gpr_rm >= 0 && in->gpr_write >> in->gpr_rm & 1;
+
+	if (in->enc != ENC_LEGACY || in->gpr_rm < 0 || host_reg(in->gpr_rm) >= 0 || in->hi8 ||
+	    (in->bytes[in->modrm_at] & 0xc0) != 0xc0)
+		return false;
+	if (written && (in->opsize != 8 || in->gpr_reg == in->gpr_rm))
+		return false;
+	if (op == 0x0f) {
+		op = in->bytes[in->opcode_at + 1];
+		return (op & 0xf0) == 0x40 || op == 0xaf || (op & 0xf6) == 0xb6;
+	}
+	if (op < 0x40)
+		return (op & 7) < 4;
+	switch (op) {
+	case 0x63: case 0x80: case 0x81: case 0x83: case 0x84: case 0x85: case 0x88: case 0x89: case 0x8a: case 0x8b:
+	case 0xc1: case 0xc7: case 0xd1: case 0xd3: case 0xf6: case 0xf7: return true;
+	default: return false;
+	}
+}
+
 /* The operation itself, with its operand at m (NULL: none). */
 static void emit_op(struct tr *t, const struct insn *in, const struct mem *mem, enum mem_form form)
 {
@@ -326,6 +354,13 @@ static void emit_op(struct tr *t, const struct insn *in, const struct mem *mem, 
 			ld(&t->e, v, mem_at(&t->cpu->tmp0));
 			return;
 		}
+	}
+	if (!mem && works_at_home(in)) {
+		m = mem_at(&t->cpu->x.s.gpr[in->gpr_rm]);
+		f = (struct fields){ lend(t, in, &l, in->gpr_reg), -1, -1, -1 };
+		encode(t, in, &f, &m);
+		give_back(t, in, &l);
+		return;
 	}
 	f.reg = lend(t, in, &l, in->gpr_reg);
 	f.rm = lend(t, in, &l, in->gpr_rm);

@@ -396,7 +396,8 @@ static u64 active_bytes(const struct site *s, const struct site_meta *meta)
 	if (meta->mask_reg & MASK_FOLDED && (meta->mask_reg >> 3 & 3) != 3)
 		k &= (1u << (2u << (meta->mask_reg >> 3 & 3))) - 1;
 	if (lanes <= 1 && !(meta->mask_reg & MASK_VECTOR))
-		return (meta->mask_reg & MASK_FOLDED ? k : k & 1) ? (s->size >= 64 ? ~0ull : (1ull << s->size) - 1) : 0; /* scalar or broadcast */
+		return !(meta->mask_reg & MASK_FOLDED ? k : k & 1) ? 0 : /* broadcast, scalar */
+		       s->size >= 64 ? ~0ull : (1ull << s->size) - 1;
 	if (meta->mask_reg & MASK_FOLDED)
 		for (unsigned i = lanes; i < 64; i += lanes)
 			k |= k >> i;

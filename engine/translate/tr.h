@@ -6,7 +6,7 @@
 #include "engine/translate/emit.h"
 #include "engine/translate/insn.h"
 
-#define BLOCK_MAX 48
+#define BLOCK_MAX 96
 #define STUBS_MAX (BLOCK_MAX * 3)
 
 /* Where the guest's arithmetic flags are. */
