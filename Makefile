@@ -73,7 +73,7 @@ coverage:
 
 format:
 	@scripts/setup dev-format
-	@git ls-files -co --exclude-standard '*.[ch]' | xargs clang-format -i
+	@git ls-files -co --exclude-standard '*.[ch]' ':!bench/data' | xargs clang-format -i
 
 check:
 	@scripts/check-all

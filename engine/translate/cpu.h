@@ -80,7 +80,7 @@ struct site {
 };
 
 #define MASK_VECTOR 0x80
-#define MASK_FOLDED 0x20 /* broadcast: each memory lane goes to several; bits 4:3: 2, 4, 8, more lanes in all */
+#define MASK_FOLDED 0x20 /* broadcast: each memory lane goes to several; bits 4:3: 2, 4, 8, 16 or more lanes in all */
 #define MASK_PACKED 0x40 /* expand, compress: the active lanes lie together */
 
 enum {

@@ -148,6 +148,7 @@ static bool isa_allowed(ZydisISASet set)
 	}
 }
 
+/* clang-format off */
 static bool is_jcc(ZydisMnemonic m)
 {
 	switch (m) {
@@ -160,6 +161,7 @@ static bool is_jcc(ZydisMnemonic m)
 		return false;
 	}
 }
+/* clang-format on */
 
 /* Control flow and stack: kinds of their own. The rest is K_NORMAL or a helper. */
 static enum insn_kind branch_kind(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
@@ -203,6 +205,7 @@ static bool is_nop(const ZydisDecodedInstruction *zi)
 	}
 }
 
+/* clang-format off */
 /* What C code does for the guest. far transfers and syscalls are K_SYSCALL. */
 static enum insn_kind special_kind(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
 {
@@ -264,6 +267,7 @@ static enum insn_kind special_kind(const ZydisDecodedInstruction *zi, const Zydi
 	default: return K_NORMAL;
 	}
 }
+/* clang-format on */
 
 /* CET's shadow-stack instructions are #UD or NOP while CR4.CET is clear. */
 static bool cet_is_ud(const ZydisDecodedInstruction *zi)
@@ -273,6 +277,7 @@ static bool cet_is_ud(const ZydisDecodedInstruction *zi)
 	       zi->mnemonic != ZYDIS_MNEMONIC_RDSSPQ;
 }
 
+/* clang-format off */
 /* A shift or rotate by a variable or zero count may leave the flags alone. */
 static bool is_shift(ZydisMnemonic m)
 {
@@ -283,6 +288,7 @@ static bool is_shift(ZydisMnemonic m)
 	default: return false;
 	}
 }
+/* clang-format on */
 
 static void take_flags(const ZydisDecodedInstruction *zi, struct insn *in)
 {
@@ -452,6 +458,7 @@ static void take_encoding(const ZydisDecodedInstruction *zi, struct insn *in)
 	}
 }
 
+/* clang-format off */
 /* See struct insn. */
 static u8 sse_level(const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
 {
@@ -576,6 +583,7 @@ static void fix_sizes(const ZydisDecodedInstruction *zi, struct insn *in)
 	if (in->mem && !in->mem_size)
 		in->mem_size = 1;
 }
+/* clang-format on */
 
 /* Zydis 4.0 takes R13 for a base where there is none, when REX.B meets a 67 prefix. */
 static void fix_base(const ZydisDecodedInstruction *zi, struct insn *in)

@@ -7,6 +7,7 @@
 #include "engine/translate/engine.h"
 #include "vm/vm.h"
 
+/* clang-format off */
 #define ROW(name) { #name, offsetof(struct translate_stats, name) }
 
 static const struct row {
@@ -19,6 +20,7 @@ static const struct row {
 	ROW(page_faults), ROW(interrupts), ROW(host_signals), ROW(polls), ROW(fpu_saves), ROW(flush_page),
 	ROW(flush_nonglobal), ROW(flush_switch), ROW(flush_all), ROW(code_flushes),
 };
+/* clang-format on */
 
 static void print_vcpu(const struct vcpu *vcpu, FILE *out)
 {

@@ -102,6 +102,7 @@ static void consume(struct str *s, u64 n)
 		set_reg(s, RCX, s->count);
 }
 
+/* clang-format off */
 #define REP(insn, ...)                                       \
 	do {                                                 \
 		if (s->down)                                 \
@@ -109,6 +110,7 @@ static void consume(struct str *s, u64 n)
 		else                                         \
 			__asm__ volatile(insn __VA_ARGS__);   \
 	} while (0)
+/* clang-format on */
 
 static void host_movs(const struct str *s, u8 *d, const u8 *from, u64 n)
 {

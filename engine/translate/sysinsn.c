@@ -356,6 +356,7 @@ FN(do_mov_seg)
 	return seg_changed(cpu);
 }
 
+/* clang-format off */
 static int seg_of_push(const struct sysinsn *in)
 {
 	switch (in->op) {
@@ -367,6 +368,7 @@ static int seg_of_push(const struct sysinsn *in)
 	default: return SEG_GS;
 	}
 }
+/* clang-format on */
 
 FN(do_push_seg)
 {

@@ -393,7 +393,7 @@ static u64 active_bytes(const struct site *s, const struct site_meta *meta)
 	} else {
 		k = read_kreg(meta->mask_reg & 7);
 	}
-	if (meta->mask_reg & MASK_FOLDED && (meta->mask_reg >> 3 & 3) != 3)
+	if (meta->mask_reg & MASK_FOLDED && (lane >= 4 || (meta->mask_reg >> 3 & 3) != 3))
 		k &= (1u << (2u << (meta->mask_reg >> 3 & 3))) - 1;
 	if (lanes <= 1 && !(meta->mask_reg & MASK_VECTOR))
 		return !(meta->mask_reg & MASK_FOLDED ? k : k & 1) ? 0 : /* broadcast, scalar */

@@ -15,6 +15,7 @@
 
 typedef u8 vector_bytes[VECTOR_BYTES];
 
+/* clang-format off */
 #define LOW16(op) op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13) op(14) op(15)
 #define HIGH16(op)                                                                                               \
 	op(16) op(17) op(18) op(19) op(20) op(21) op(22) op(23) op(24) op(25) op(26) op(27) op(28) op(29) op(30) \
@@ -29,6 +30,7 @@ typedef u8 vector_bytes[VECTOR_BYTES];
 #define GET_MMX(n) case n: __asm__ volatile("movq %%mm" #n ", %0" : "=m"(*v)); break;
 #define GET_K(n) case n: __asm__ volatile("kmovq %%k" #n ", %0" : "=r"(v)); break;
 #define SET_K(n) case n: __asm__ volatile("kmovq %0, %%k" #n : : "r"(v)); break;
+/* clang-format on */
 
 static void get_zmm(unsigned r, vector_bytes *v)
 {
@@ -104,6 +106,7 @@ struct gather {
 	u64 active; /* a bit per lane */
 };
 
+/* clang-format off */
 static bool is_prefix(u8 b)
 {
 	switch (b) {
@@ -111,6 +114,7 @@ static bool is_prefix(u8 b)
 	default: return false;
 	}
 }
+/* clang-format on */
 
 static void decode_vex(struct gather *g, const u8 *p)
 {

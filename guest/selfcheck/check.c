@@ -120,11 +120,10 @@ static void count(int sig)
 	caught[sig]++;
 }
 
-
 static void part_signal(void)
 {
-	struct sigaction action = { .sa_handler = count };
-	struct itimerval timer = { { 0, 2000 }, { 0, 2000 } };
+	struct sigaction action = {.sa_handler = count};
+	struct itimerval timer = {{0, 2000}, {0, 2000}};
 	sigset_t set, old;
 	int status;
 
@@ -143,7 +142,7 @@ static void part_signal(void)
 	setitimer(ITIMER_REAL, &timer, NULL);
 	while (caught[SIGALRM] < 20)
 		pause();
-	timer = (struct itimerval){ 0 };
+	timer = (struct itimerval){0};
 	setitimer(ITIMER_REAL, &timer, NULL);
 	printf("signal: timer came\n");
 
@@ -217,9 +216,9 @@ static void allow(int sig, siginfo_t *info, void *context)
 static void part_fault(void)
 {
 	static u8 stack[65536];
-	stack_t alt = { .ss_sp = stack, .ss_size = sizeof(stack) };
-	struct sigaction action = { .sa_sigaction = leave_info, .sa_flags = SA_SIGINFO | SA_ONSTACK };
-	const int signals[] = { SIGFPE, SIGILL, SIGTRAP, SIGSEGV, SIGBUS };
+	stack_t alt = {.ss_sp = stack, .ss_size = sizeof(stack)};
+	struct sigaction action = {.sa_sigaction = leave_info, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+	const int signals[] = {SIGFPE, SIGILL, SIGTRAP, SIGSEGV, SIGBUS};
 
 	sigaltstack(&alt, NULL);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
@@ -262,12 +261,12 @@ static void part_mmap(void)
 		for (u32 i = 0; i < 1 << 18; i += 3)
 			shared[i] ^= 0xffff;
 		for (u32 i = 0; i < 1 << 18; i += 1000)
-			private[i] = 0; /* seen by this process alone */
+		private[i] = 0; /* seen by this process alone */
 		_exit(0);
 	}
 	wait(NULL);
 	for (u32 i = 0; i < 1 << 18; i++)
-		hash = mix(hash, shared[i] + (u64)private[i]);
+		hash = mix(hash, shared[i] + (u64) private[i]);
 	private = mremap(private, 1 << 20, 2 << 20, MREMAP_MAYMOVE);
 	hash = mix(hash, private[1000]);
 	madvise(private, 1 << 20, MADV_DONTNEED);
@@ -358,8 +357,7 @@ __attribute__((target("avx512f"))) static void multiply_avx512(void)
 		__m512i a = _mm512_loadu_si512(&vec_a[i]);
 		__m512i b = _mm512_loadu_si512(&vec_b[i]);
 		/* the same permutation within each half of eight */
-		__m512i index = _mm512_or_si512(_mm512_and_si512(b, low),
-			_mm512_maskz_set1_epi32(0xff00, 8));
+		__m512i index = _mm512_or_si512(_mm512_and_si512(b, low), _mm512_maskz_set1_epi32(0xff00, 8));
 
 		_mm512_storeu_si512(&vec_c[i],
 			_mm512_add_epi32(_mm512_mullo_epi32(a, b), _mm512_permutexvar_epi32(index, a)));
@@ -408,7 +406,7 @@ static void part_vector(void)
 static void part_x87(void)
 {
 	long double x = 1, sum = 0;
-	u64 bits[2] = { 0 };
+	u64 bits[2] = {0};
 
 	for (int i = 1; i < 20000; i++) {
 		x = x * 1.00001L + 1.0L / i;
@@ -423,8 +421,8 @@ static void part_x87(void)
 	volatile double three = 3;
 	double up;
 	__asm__ volatile("fninit; fldcw %2; fld1; fdivl %3; fstpl %0; fnstsw %1; fninit"
-		: "=m"(up), "=a"(status)
-		: "m"(control), "m"(three));
+			 : "=m"(up), "=a"(status)
+			 : "m"(control), "m"(three));
 	_mm_setcsr(mxcsr);
 	volatile double third = 1 / three;
 	unsigned after = _mm_getcsr();
@@ -444,9 +442,9 @@ static void part_switch(void)
 		long result;
 
 		__asm__ volatile("movdqa %2, %%xmm9; syscall; movdqa %%xmm9, %0"
-			: "=x"(now), "=a"(result)
-			: "x"(mark), "a"(24 /* sched_yield */)
-			: "xmm9", "rcx", "r11", "memory");
+				 : "=x"(now), "=a"(result)
+				 : "x"(mark), "a"(24 /* sched_yield */)
+				 : "xmm9", "rcx", "r11", "memory");
 		wrong += _mm_movemask_epi8(_mm_cmpeq_epi8(now, mark)) != 0xffff;
 	}
 	if (pid == 0)
@@ -460,7 +458,7 @@ static void part_switch(void)
 static void part_jit(void)
 {
 	/* mov $imm32, %eax; add %edi, %eax; ret */
-	static const u8 pattern[] = { 0xb8, 0, 0, 0, 0, 0x01, 0xf8, 0xc3 };
+	static const u8 pattern[] = {0xb8, 0, 0, 0, 0, 0x01, 0xf8, 0xc3};
 	u8 *code = mmap(NULL, 8192, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	u64 sum = 0;
 
@@ -491,7 +489,7 @@ static void part_jit(void)
 static void part_time(void)
 {
 	struct timespec a, b;
-	struct timespec nap = { 0, 30000000 };
+	struct timespec nap = {0, 30000000};
 	int back = 0;
 
 	clock_gettime(CLOCK_MONOTONIC, &a);
@@ -509,7 +507,7 @@ static void part_time(void)
 /* For the host to compare with its own clock: a line every 20 ms for a minute. */
 static void part_clock(void)
 {
-	struct timespec now, nap = { 0, 20000000 };
+	struct timespec now, nap = {0, 20000000};
 	char source[64] = "none\n";
 
 	sleep(2); /* the kernel measures before it chooses */
@@ -545,23 +543,22 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} parts[] = {
-		{ "fork", part_fork },
-		{ "exec", part_exec },
-		{ "pipe", part_pipe },
-		{ "signal", part_signal },
-		{ "fault", part_fault },
-		{ "threads", part_threads },
-		{ "mmap", part_mmap },
-		{ "vector", part_vector },
-		{ "x87", part_x87 },
-		{ "switch", part_switch },
-		{ "jit", part_jit },
-		{ "time", part_time },
-		{ "clock", part_clock },
-		{ "debug-exit", part_debug_exit },
-		{ "nothing", part_nothing },
+		{"fork", part_fork},
+		{"exec", part_exec},
+		{"pipe", part_pipe},
+		{"signal", part_signal},
+		{"fault", part_fault},
+		{"threads", part_threads},
+		{"mmap", part_mmap},
+		{"vector", part_vector},
+		{"x87", part_x87},
+		{"switch", part_switch},
+		{"jit", part_jit},
+		{"time", part_time},
+		{"clock", part_clock},
+		{"debug-exit", part_debug_exit},
+		{"nothing", part_nothing},
 	};
-
 
 	if (argc != 3)
 		return 2;

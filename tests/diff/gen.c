@@ -130,6 +130,7 @@ u16 gprs_written(const struct decoded *d)
 	return mask;
 }
 
+/* clang-format off */
 /*
  * Flags that an instruction leaves undefined: silicon may keep the old ones,
  * which the engine may not have kept. Logic and shifts do not.
@@ -146,6 +147,7 @@ static bool unsettles_flags(const struct decoded *d)
 	default: return true;
 	}
 }
+/* clang-format on */
 
 static void settle_flags(struct gen *g)
 {

@@ -13,6 +13,7 @@ enum { MAP_ONE, MAP_0F, MAP_0F38, MAP_0F3A, MAP_VEX, MAP_EVEX };
 
 /* ---- which instructions are computation ---- */
 
+/* clang-format off */
 static bool isa_runs(ZydisISASet set)
 {
 	if (set >= ZYDIS_ISA_SET_AVX512BW_128 && set <= ZYDIS_ISA_SET_AVX512_VPOPCNTDQ_512) {
@@ -95,6 +96,7 @@ static bool operands_run(const struct decoded *d)
 	}
 	return true;
 }
+/* clang-format on */
 
 static bool reads_rsp(const struct decoded *d)
 {

@@ -235,14 +235,15 @@ void guest_run(struct diff_shared *sh, enum guest_mode mode)
 	do {
 		why = vm.engine->run(&vm.vcpu[0]);
 		vm.vcpu[0].events &= ~(u32)VCPU_STATS;
-	} while (why == VCPU_EXIT_KICKED && !vm.vcpu[0].events);
+	} while (why == VCPU_EXIT_KICKED && !(vm.vcpu[0].events & VCPU_STOP));
 	ticks = 0;
 	vm.engine->regs_get(&vm.vcpu[0]);
 	sh->guest.status = why == VCPU_EXIT_HLT ? DIFF_DONE : why == VCPU_EXIT_KICKED ? DIFF_TIMEOUT :
 			   why == VCPU_EXIT_TRIPLE_FAULT ? DIFF_TRIPLE_FAULT : DIFF_ENGINE_ERROR;
 	if (cpu->bug)
 		printf("engine: %s\n", cpu->bug);
-	take_state(cpu, &sh->guest);
+	if (sh->guest.status == DIFF_DONE)
+		take_state(cpu, &sh->guest);
 	for (unsigned i = 0; i < MEM_PAGES; i++)
 		memcpy(sh->guest_mem + i * 4096ull, ram + case_gpa(i), 4096);
 }

@@ -75,13 +75,16 @@ static void test_mode0(void **state)
 
 static void test_mode0_interrupt(void **state)
 {
+	unsigned before;
+
 	(void)state;
 	program(0, 0, 1193);
+	before = irq.rises;
 	assert_false(irq.level);
 	ticks(1192);
-	assert_int_equal(irq.rises, 0);
+	assert_int_equal(irq.rises, before);
 	ticks(1);
-	assert_int_equal(irq.rises, 1);
+	assert_int_equal(irq.rises, before + 1);
 }
 
 static void test_mode1(void **state)
@@ -317,7 +320,7 @@ static void test_create(void **state)
 	fake_out(&vm, 0x61, 1);
 	assert_int_equal(fake_in(&vm, 0x61) & 1, 1);
 	made->dev.ops->reset(&made->dev);
-	assert_true(clock_next(&vm.clock) == CLOCK_NEVER);
+	assert_true(clock_next(&vm.clock) != CLOCK_NEVER); /* 18.2 Hz, as firmware leaves it */
 	fake_vm_fini(&vm);
 }
 
