@@ -349,7 +349,7 @@ struct cpu {
 	} ram[8]; /* what the memory space backs directly */
 	unsigned nram;
 	void *arena;
-	size_t arena_size;
+	size_t arena_size, hot_size;
 	void *decoder;
 
 	/* Common routines, host addresses. */
@@ -368,6 +368,7 @@ struct cpu {
 #define FRAGS_MAX (1u << 19)
 #define SYSINSNS_MAX (1u << 17)
 #define PCMAP_MAX (1u << 23)
+#define ARENA_SIZE GIB(1) /* of addresses; only what is used gets memory */
 #define CODE_SIZE (128u << 20)
 #define COLD_SIZE (128u << 20)
 #define PAGES_MAX (1u << 16)

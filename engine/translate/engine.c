@@ -27,7 +27,6 @@ static void *carve(struct carve *c, size_t size)
 	return p;
 }
 
-/* Once with base 0 for the size, once for real. */
 static size_t lay_out(struct cpu *cpu, u8 *base)
 {
 	struct carve c = { base, 0 };
@@ -38,12 +37,15 @@ static size_t lay_out(struct cpu *cpu, u8 *base)
 	cpu->max_sysinsns = SYSINSNS_MAX;
 	cpu->max_pcmap = PCMAP_MAX;
 	cpu->max_pages = PAGES_MAX;
+	/* first what generated code touches: it gets large pages */
 	carve(&c, sizeof(struct cpu));
 	cpu->sites = carve(&c, SITES_MAX * sizeof(struct site));
+	cpu->exits = carve(&c, EXITS_MAX * sizeof(struct exit));
+	c.used = ALIGN_UP(c.used, MIB(2));
+	cpu->hot_size = c.used;
 	cpu->site_meta = carve(&c, SITES_MAX * sizeof(struct site_meta));
 	cpu->log = carve(&c, SITES_MAX * sizeof(u32));
 	cpu->log_global = carve(&c, SITES_MAX * sizeof(u32));
-	cpu->exits = carve(&c, EXITS_MAX * sizeof(struct exit));
 	cpu->links = carve(&c, EXITS_MAX * sizeof(u32));
 	cpu->links_global = carve(&c, EXITS_MAX * sizeof(u32));
 	cpu->frags = carve(&c, FRAGS_MAX * sizeof(struct fragment));
@@ -76,20 +78,19 @@ static void *map_low(size_t size)
 
 static struct cpu *cpu_map(void)
 {
-	struct cpu probe = { 0 };
-	size_t size = lay_out(&probe, NULL);
-	struct cpu *cpu = map_low(size);
+	struct cpu *cpu = map_low(ARENA_SIZE);
 
 	if (!cpu)
 		return NULL;
-	lay_out(cpu, (u8 *)cpu);
 	cpu->arena = cpu;
-	cpu->arena_size = size;
-	madvise(cpu->code, CODE_SIZE + COLD_SIZE, MADV_HUGEPAGE);
-	if (mprotect(cpu->code, CODE_SIZE + COLD_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC)) {
-		munmap(cpu, size);
+	cpu->arena_size = ARENA_SIZE;
+	if (lay_out(cpu, (u8 *)cpu) > ARENA_SIZE ||
+	    mprotect(cpu->code, CODE_SIZE + COLD_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC)) {
+		munmap(cpu, ARENA_SIZE);
 		return NULL;
 	}
+	madvise(cpu, cpu->hot_size, MADV_HUGEPAGE);
+	madvise(cpu->code, CODE_SIZE + COLD_SIZE, MADV_HUGEPAGE);
 	return cpu;
 }
 

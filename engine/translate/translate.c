@@ -110,8 +110,8 @@ static void liveness(struct tr *t)
 
 	switch (last->kind) {
 	case K_JCC: live = exit_liveness(t, last->target) | exit_liveness(t, t->next); break;
-	case K_JMP: live = exit_liveness(t, last->target); break;
-	case K_CALL: case K_CALL_IND: case K_RET: case K_JMP_IND: case K_LOOP: case K_SYSCALL: case K_HELPER:
+	case K_JMP: case K_CALL: live = exit_liveness(t, last->target); break;
+	case K_CALL_IND: case K_RET: case K_JMP_IND: case K_LOOP: case K_SYSCALL: case K_HELPER:
 	case K_UD: live = FL_ARITH; break;
 	default: live = exit_liveness(t, t->next); break;
 	}
