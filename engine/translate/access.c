@@ -138,6 +138,14 @@ static struct mem l0_field(const struct stub *s, size_t field)
 	return mem_base(S1, s->plain_table + (i64)field);
 }
 
+/* A site whose address never changes is valid or not. Returns the rel32 of the way out. */
+static u8 *emit_page_check(struct tr *t, struct site *site)
+{
+	op_rm_imm(&t->e, false, 0x83, 7, mem_at((u8 *)&site->tag + 4), 1); /* cmp dword, 0 */
+	e1(&t->e, 0);
+	return jcc_fwd(&t->e, CC_NE);
+}
+
 /* The check of a whole group; a miss that C cannot mend leaves for MODE_SINGLE. */
 static void group_check(struct tr *t, const struct insn *in, const struct gmem *g, struct group *gr)
 {
@@ -154,6 +162,13 @@ static void group_check(struct tr *t, const struct insn *in, const struct gmem *
 	*s = (struct stub){ .in = in, .site = gr->site, .group = (i8)(gr - t->groups), .form = FORM_SUM,
 			    .retry = e->p, .flags = t->flags };
 	t->s0_group = t->s1_group = -1;
+	if (gr->base == GROUP_PAGE) {
+		s->form = FORM_PAGE;
+		s->g = low;
+		gr->site->flags |= SITE_CONST;
+		s->slow = emit_page_check(t, gr->site);
+		return;
+	}
 	emit_ea(t, &low);
 	if (is_plain(t, in)) {
 		emit_l0_check(t, s, size, gr->write);
@@ -176,6 +191,13 @@ static struct mem group_access(struct tr *t, const struct insn *in, const struct
 
 	if (!gr->checked)
 		group_check(t, in, g, gr);
+	if (gr->base == GROUP_PAGE) {
+		*form = FORM_PAGE;
+		if (t->s1_group != g->group)
+			ld(e, S1, mem_at(&gr->site->host));
+		t->s1_group = g->group;
+		return mem_base(S1, g->goff);
+	}
 	if (g->index < 0 && host_reg(g->base) >= 0) {
 		*form = FORM_BASE;
 		if (t->s1_group != g->group)
@@ -224,9 +246,7 @@ struct mem access_check(struct tr *t, const struct insn *in, const struct gmem *
 	s->address = g->a32 ? (u32)g->disp : (u64)g->disp;
 	s->retry = e->p;
 	if (form == FORM_PAGE) {
-		op_rm_imm(e, false, 0x83, 7, mem_at((u8 *)&s->site->tag + 4), 1); /* cmp dword, 0 */
-		e1(e, 0);
-		s->slow = jcc_fwd(e, CC_NE);
+		s->slow = emit_page_check(t, s->site);
 		ld(e, S1, mem_at(&s->site->host));
 		m = mem_base(S1, (i64)(s->address & 0xfff));
 	} else if (is_plain(t, in)) {

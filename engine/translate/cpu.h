@@ -79,6 +79,8 @@ struct site {
 	u32 misses;
 };
 
+_Static_assert(sizeof(struct site) == 32 && sizeof(struct l0_entry) == 32, "generated code shifts by 5");
+
 #define MASK_VECTOR 0x80
 #define MASK_FOLDED 0x20 /* broadcast: each memory lane goes to several; bits 4:3: 2, 4, 8, 16 or more lanes in all */
 #define MASK_PACKED 0x40 /* expand, compress: the active lanes lie together */
@@ -256,7 +258,7 @@ struct cpu {
 	_Atomic u32 poll; /* nonzero: leave at the next poll point */
 	u32 exit; /* index, for LEAVE_EXIT and LEAVE_POLL */
 	u64 tmp0, tmp1, tmp2, tmp3; /* spills within one instruction */
-	u64 rt0, rt1; /* the common routines' own */
+	u64 rt0, rt1, rt2; /* the common routines' own */
 	u64 ras_empty; /* the current prediction stack when it is empty */
 	u64 ras_lookup; /* fn_ibl of the current mode */
 	struct tlb_entry *tlb; /* of the current mode */

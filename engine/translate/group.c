@@ -113,15 +113,50 @@ static i8 join(struct tr *t, struct numbering *n, const struct value *base, cons
 	return (i8)t->ngroups++;
 }
 
+/* Constant addresses on one page; their offsets are counted from its start. */
+static i8 join_page(struct tr *t, const struct numbering *n, u64 address, unsigned size, bool write, i64 *goff)
+{
+	i64 off = (i64)(address & 0xfff);
+	struct group *g;
+
+	if (off + size > (i64)PAGE_SIZE)
+		return -1;
+	*goff = off;
+	for (unsigned i = n->barrier; i < t->ngroups; i++) {
+		g = &t->groups[i];
+		if (g->base != GROUP_PAGE || g->page != (address & PAGE_MASK))
+			continue;
+		g->lo = MIN(g->lo, off);
+		g->hi = MAX(g->hi, off + (i64)size);
+		g->write |= write;
+		g->members++;
+		return (i8)i;
+	}
+	if (t->ngroups == GROUPS_MAX)
+		return -1;
+	t->groups[t->ngroups] = (struct group){
+		.base = GROUP_PAGE, .page = address & PAGE_MASK,
+		.lo = off, .hi = off + (i64)size, .write = write, .members = 1,
+	};
+	return (i8)t->ngroups++;
+}
+
 static void join_operand(struct tr *t, struct numbering *n, struct insn *in)
 {
-	if (!in->mem || in->masked || in->addrsize != 8 || in->base < 0 || in->mem_size > 64 ||
+	unsigned size = in->kind == K_NORMAL ? in->mem_size : 8;
+
+	if (!in->mem || in->masked || in->addrsize != 8 || in->mem_size > 64 ||
 	    in->seg == SEG_FS || in->seg == SEG_GS)
 		return;
 	if (in->kind != K_NORMAL && in->kind != K_CALL_IND && in->kind != K_JMP_IND && in->kind != K_PUSH)
 		return;
+	if (in->base < 0) {
+		if (in->index < 0)
+			in->group = join_page(t, n, (u64)in->disp, size, in->mem_write, &in->goff);
+		return;
+	}
 	in->group = join(t, n, &n->reg[in->base], in->index >= 0 ? &n->reg[in->index] : NULL, in->scale, in->disp,
-			 in->kind == K_NORMAL ? in->mem_size : 8, in->mem_write, &in->goff);
+			 size, in->mem_write, &in->goff);
 }
 
 static void join_stack(struct tr *t, struct numbering *n, struct insn *in)

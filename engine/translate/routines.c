@@ -185,6 +185,30 @@ static void emit_slow_access(struct emit *e, struct cpu *cpu)
 	emit_c_leave(e, cpu);
 }
 
+/* Enters the site in a log, once, so that a flush finds it. Clobbers RCX. */
+static void emit_log(struct emit *e, struct cpu *cpu, bool global)
+{
+	u32 *count = global ? &cpu->nlog_global : &cpu->nlog;
+	u64 log = (u64)(global ? cpu->log_global : cpu->log);
+	unsigned flag = global ? SITE_LOGGED_GLOBAL : SITE_LOGGED;
+	u8 *done;
+
+	op_rm_imm(e, false, 0xf6, 0, SITE(flags), 1);
+	e1(e, flag);
+	done = jcc_fwd(e, CC_NE);
+	op_rm_imm(e, false, 0x80, 1, SITE(flags), 1); /* or */
+	e1(e, flag);
+	st(e, mem_at(&cpu->rt2), RDX);
+	op_rm(e, false, 0x8b, RDX, mem_at(count));
+	op_rm(e, false, 0xff, 0, mem_at(count)); /* inc */
+	op_rr(e, false, 0x8b, RCX, S1);
+	op_ri(e, false, 5, RCX, (i32)(u64)cpu->sites); /* sub */
+	op_rr(e, false, 0xc1, 5, RCX), e1(e, 5); /* shr: sizeof(struct site) is 32 */
+	op_rm(e, false, 0x89, RCX, (struct mem){ MEM_ABS, RDX, 4, (i64)log });
+	ld(e, RDX, mem_at(&cpu->rt2));
+	fix_to(done, e->p);
+}
+
 /*
  * S0 = address, S1 = site. Returns to retry the check, or 5 bytes further on
  * (behind the jump to the retry) with S0 and S1 made for the bounce buffer.
@@ -192,7 +216,7 @@ static void emit_slow_access(struct emit *e, struct cpu *cpu)
 static u32 emit_miss(struct emit *e, struct cpu *cpu, bool write)
 {
 	u32 start = here(e);
-	u8 *miss, *ok, *stale, *crossing, *not_const, *first, *limit;
+	u8 *miss, *local, *stale, *fill, *crossing, *not_const, *limit;
 
 	st(e, mem_at(&cpu->rt0), RAX);
 	st(e, mem_at(&cpu->rt1), RCX);
@@ -204,22 +228,15 @@ static u32 emit_miss(struct emit *e, struct cpu *cpu, bool write)
 	op_ri(e, true, 4, RCX, (i32)PAGE_MASK);
 	op_rm(e, true, 0x3b, RCX, write ? TLB(wtag) : TLB(rtag));
 	miss = jcc_fwd(e, CC_NE);
-	/* the first fill since a flush goes through C, which logs it */
 	op_rm(e, false, 0x8b, RCX, TLB(gen));
 	op_rm(e, false, 0x3b, RCX, mem_at(&cpu->gen));
-	ok = jcc_fwd(e, CC_E);
+	local = jcc_fwd(e, CC_E);
 	op_rr(e, false, 0x85, RCX, RCX);
 	stale = jcc_fwd(e, CC_NE);
-	op_rm_imm(e, false, 0xf6, 0, SITE(flags), 1);
-	e1(e, SITE_LOGGED | SITE_LOGGED_GLOBAL);
-	first = jcc_fwd(e, CC_E);
-	u8 *fill = jmp_fwd(e);
-
-	fix_to(ok, e->p);
-	op_rm_imm(e, false, 0xf6, 0, SITE(flags), 1);
-	e1(e, SITE_LOGGED);
-	u8 *first2 = jcc_fwd(e, CC_E);
-
+	emit_log(e, cpu, true);
+	fill = jmp_fwd(e);
+	fix_to(local, e->p);
+	emit_log(e, cpu, false);
 	fix_to(fill, e->p);
 	op_rr(e, false, 0x8b, RCX, S0);
 	op_ri(e, false, 4, RCX, 0xfff);
@@ -249,8 +266,6 @@ static u32 emit_miss(struct emit *e, struct cpu *cpu, bool write)
 
 	fix_to(miss, e->p);
 	fix_to(stale, e->p);
-	fix_to(first, e->p);
-	fix_to(first2, e->p);
 	fix_to(crossing, e->p);
 	fix_to(limit, e->p);
 	ld(e, RAX, mem_at(&cpu->rt0));

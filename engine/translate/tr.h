@@ -29,10 +29,12 @@ struct gmem {
 };
 
 #define GROUPS_MAX 32
+#define GROUP_PAGE 0xfffe
 
 /* Accesses that share a check: see group.c. */
 struct group {
-	u16 base, index; /* value numbers */
+	u16 base, index; /* value numbers, or GROUP_PAGE */
+	u64 page; /* GROUP_PAGE: constant addresses on this page */
 	u8 scale;
 	u8 members;
 	bool write;
