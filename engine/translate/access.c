@@ -182,12 +182,47 @@ static void group_check(struct tr *t, const struct insn *in, const struct gmem *
 	s->slow = jcc_fwd(e, CC_A);
 }
 
+/*
+ * Members with an index: the host address of the group's origin, which is the
+ * same all over the block, in S0 or S1; two groups can take turns.
+ */
+static struct mem group_pointer(struct tr *t, const struct gmem *g, struct group *gr, enum mem_form *form)
+{
+	struct emit *e = &t->e;
+	u64 *slot = &t->cpu->group_origin[g->group];
+	int in_s1 = g->group + GROUPS_MAX; /* S1 may as well hold the group's addend */
+	struct gmem origin = *g;
+
+	if (!gr->located) {
+		origin.disp -= g->goff;
+		emit_ea(t, &origin);
+		ld(e, S1, mem_at(&gr->site->addend));
+		lea(e, S0, mem_index(S0, S1, 0));
+		st(e, mem_at(slot), S0);
+		gr->located = true;
+		t->s0_group = g->group;
+		t->s1_group = -1;
+	}
+	if (t->s0_group < 0 && t->s1_group != in_s1) {
+		ld(e, S0, mem_at(slot));
+		t->s0_group = g->group;
+	}
+	if (t->s0_group == g->group) {
+		*form = FORM_POINTER;
+		return mem_base(S0, g->goff);
+	}
+	if (t->s1_group != in_s1)
+		ld(e, S1, mem_at(slot));
+	t->s1_group = in_s1;
+	*form = FORM_PAGE;
+	return mem_base(S1, g->goff);
+}
+
 /* A member's operand: its own address plus the addend that the group's check found. */
 static struct mem group_access(struct tr *t, const struct insn *in, const struct gmem *g, enum mem_form *form)
 {
 	struct emit *e = &t->e;
 	struct group *gr = &t->groups[g->group];
-	struct gmem origin = *g;
 
 	if (!gr->checked)
 		group_check(t, in, g, gr);
@@ -205,16 +240,7 @@ static struct mem group_access(struct tr *t, const struct insn *in, const struct
 		t->s1_group = g->group;
 		return mem_index(host_reg(g->base), S1, g->disp);
 	}
-	*form = FORM_POINTER;
-	if (t->s0_group != g->group) {
-		origin.disp -= g->goff;
-		emit_ea(t, &origin);
-		ld(e, S1, mem_at(&gr->site->addend));
-		lea(e, S0, mem_index(S0, S1, 0));
-		t->s0_group = g->group;
-		t->s1_group = -1;
-	}
-	return mem_base(S0, g->goff);
+	return group_pointer(t, g, gr, form);
 }
 
 struct mem access_check(struct tr *t, const struct insn *in, const struct gmem *g, unsigned size, unsigned site_flags,

@@ -327,6 +327,14 @@ static bool bad_branch(struct cpu *cpu)
 	return true;
 }
 
+/* An event may have changed the mode and still lead to where the exit leads. */
+static bool same_mode(const struct cpu *cpu, u32 exit, u32 frag)
+{
+	u8 from = cpu->frags[cpu->exits[exit].from].mode, to = cpu->frags[frag].mode;
+
+	return !((from ^ to) & (u8)~MODE_SINGLE);
+}
+
 /* One stay in generated code. Returns the exit to be linked next, or 0. */
 static u32 run_fragment(struct cpu *cpu, u32 frag)
 {
@@ -423,7 +431,7 @@ enum vcpu_exit translate_run(struct vcpu *vcpu)
 			link = 0;
 			continue;
 		}
-		if (link && cpu->virt_epoch == epoch)
+		if (link && cpu->virt_epoch == epoch && same_mode(cpu, link, frag))
 			exit_link(cpu, link, frag);
 		epoch = cpu->virt_epoch;
 		link = run_fragment(cpu, frag);

@@ -581,6 +581,19 @@ static void emit_jcc(struct tr *t, const struct insn *in)
 	emit_transfer(t, t->next, false);
 }
 
+/* Leaves the unrolled loop when the condition does not hold. */
+static void emit_jcc_inner(struct tr *t, const struct insn *in)
+{
+	u32 id;
+	u8 *patch;
+
+	flags_for(t, in, true);
+	id = new_exit(t, t->next, EXIT_JUMP);
+	patch = jcc_fwd(&t->e, in->cc ^ 1);
+	t->cpu->exits[id].patch = (u32)(u64)patch;
+	pend(t, patch, id, false);
+}
+
 static void emit_loop(struct tr *t, const struct insn *in)
 {
 	struct emit *e = &t->e;
@@ -620,6 +633,7 @@ void emit_branch(struct tr *t, const struct insn *in)
 		emit_ibl(t);
 		break;
 	case K_JCC: emit_jcc(t, in); break;
+	case K_JCC_INNER: emit_jcc_inner(t, in); break;
 	default: emit_loop(t, in); break;
 	}
 }

@@ -12,6 +12,7 @@
 #include "engine/translate/tr.h"
 
 #define GROUP_SPAN 512 /* bytes; wider ones would lie on two pages too often */
+#define GROUP_REACH (i64)BIT(30)
 
 /* What a register holds: a value's number, plus an offset. */
 struct value {
@@ -61,11 +62,17 @@ static bool follows(struct numbering *n, const struct insn *in)
 	return false;
 }
 
+static bool pops_rsp(const struct insn *in)
+{
+	return in->kind == K_POP && !in->mem && (in->gpr_op >= 0 ? in->gpr_op : in->gpr_rm) == RSP;
+}
+
+/* By how much RSP moves, where that is all that happens to it. */
 static i64 stack_move(const struct insn *in)
 {
 	switch (in->kind) {
 	case K_PUSH: case K_CALL: case K_CALL_IND: return -8;
-	case K_POP: return 8;
+	case K_POP: return pops_rsp(in) ? 0 : 8;
 	default: return 0;
 	}
 }
@@ -85,12 +92,20 @@ static void effects(struct numbering *n, const struct insn *in)
 		n->reg[RSP].off += move;
 }
 
+/* Sums and differences of two such offsets still fit a displacement. */
+static bool is_near(i64 off)
+{
+	return off > -GROUP_REACH && off < GROUP_REACH;
+}
+
 static i8 join(struct tr *t, struct numbering *n, const struct value *base, const struct value *index, unsigned scale,
 	       i64 disp, unsigned size, bool write, i64 *goff)
 {
 	i64 off = disp + base->off + (index ? index->off * scale : 0);
 	struct group *g;
 
+	if (!is_near(off) || !is_near(disp))
+		return -1;
 	*goff = off;
 	for (unsigned i = n->barrier; i < t->ngroups; i++) {
 		g = &t->groups[i];

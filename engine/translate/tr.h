@@ -7,6 +7,7 @@
 #include "engine/translate/insn.h"
 
 #define BLOCK_MAX 96
+#define UNROLL_MAX 8 /* copies of a loop's body */
 #define STUBS_MAX (BLOCK_MAX * 3)
 
 /* Where the guest's arithmetic flags are. */
@@ -39,6 +40,7 @@ struct group {
 	u8 members;
 	bool write;
 	bool checked; /* the check has been emitted */
+	bool located; /* cpu->group_origin has been set */
 	i64 lo, hi; /* the bytes, as offsets from base + index * scale */
 	struct site *site;
 };
@@ -96,8 +98,9 @@ struct tr {
 	unsigned nstubs;
 	struct group groups[GROUPS_MAX];
 	unsigned ngroups;
-	int s0_group, s1_group; /* whose pointer or addend is in S0, S1; -1: none */
-	struct pending_exit exits[8 + GROUPS_MAX];
+	/* Whose origin is in S0; whose addend, or (from GROUPS_MAX on) origin, is in S1; -1: none. */
+	int s0_group, s1_group;
+	struct pending_exit exits[8 + UNROLL_MAX + GROUPS_MAX];
 	unsigned nexits;
 	u8 *to_leave[2]; /* rel32s of an indirect branch's ways out */
 	unsigned nto_leave;

@@ -103,6 +103,41 @@ static int collect(struct tr *t)
 	return 0;
 }
 
+static bool only_computes(const struct insn *in)
+{
+	switch (in->kind) {
+	case K_NORMAL: case K_LEA: case K_NOP: case K_PUSH: case K_POP: return true;
+	default: return false;
+	}
+}
+
+/*
+ * A block that jumps back to its own start is a loop. Several copies of its
+ * body in a row share the checks of their memory accesses, and the poll.
+ */
+static void unroll(struct tr *t)
+{
+	unsigned n = t->n, copies = MIN((unsigned)UNROLL_MAX, 40 / n);
+	const struct insn *last = &t->insns[n - 1];
+	bool accesses = false;
+
+	if (last->kind != K_JCC || last->target != t->pc || copies < 2 || (t->next ^ t->pc) & PAGE_MASK ||
+	    t->cpu->frags[t->frag].gpa2 || t->mode & (MODE_SINGLE | MODE_STEP | MODE_CHECK | MODE_CODE32))
+		return;
+	for (unsigned i = 0; i < n - 1; i++) {
+		if (!only_computes(&t->insns[i]))
+			return;
+		accesses |= t->insns[i].mem;
+	}
+	if (!accesses)
+		return;
+	for (unsigned i = n; i < n * copies; i++)
+		t->insns[i] = t->insns[i - n];
+	for (unsigned c = 1; c < copies; c++)
+		t->insns[c * n - 1].kind = K_JCC_INNER;
+	t->n = n * copies;
+}
+
 static void liveness(struct tr *t)
 {
 	const struct insn *last = &t->insns[t->n - 1];
@@ -120,6 +155,8 @@ static void liveness(struct tr *t)
 	for (unsigned i = t->n; i-- > 0;) {
 		struct insn *in = &t->insns[i];
 
+		if (in->kind == K_JCC_INNER)
+			live |= exit_liveness(t, t->next);
 		in->fl_live = live;
 		if (in->kind == K_HELPER || in->kind == K_SYSCALL || in->kind == K_UD)
 			live = FL_ARITH;
@@ -132,7 +169,7 @@ static bool makes_check(const struct insn *in)
 {
 	switch (in->kind) {
 	case K_NORMAL: return in->mem;
-	case K_LEA: case K_NOP: case K_JMP: case K_JCC: case K_LOOP: return false;
+	case K_LEA: case K_NOP: case K_JMP: case K_JCC: case K_JCC_INNER: case K_LOOP: return false;
 	default: return true;
 	}
 }
@@ -184,7 +221,7 @@ static int raise_ud(struct cpu *cpu, const struct sysinsn *in)
 static bool keeps_scratch(const struct insn *in)
 {
 	switch (in->kind) {
-	case K_NOP: return true;
+	case K_NOP: case K_JCC_INNER: return true;
 	case K_NORMAL:
 		if (in->mem)
 			return in->group >= 0;
@@ -267,7 +304,7 @@ static void emit_block(struct tr *t)
 static bool has_room(const struct cpu *cpu)
 {
 	return cpu->code_p + BLOCK_ROOM < cpu->code_end && cpu->cold_p + BLOCK_ROOM < cpu->cold_end && cpu->nsites + STUBS_MAX < cpu->max_sites &&
-	       cpu->nexits + 16 + GROUPS_MAX < cpu->max_exits && cpu->nfrags + 1 < cpu->max_frags &&
+	       cpu->nexits + 16 + UNROLL_MAX + GROUPS_MAX < cpu->max_exits && cpu->nfrags + 1 < cpu->max_frags &&
 	       cpu->nsysinsns + 3 * BLOCK_MAX < cpu->max_sysinsns && cpu->npcmap + 3 * BLOCK_MAX < cpu->max_pcmap && cpu->npages + 2 < cpu->max_pages;
 }
 
@@ -305,6 +342,7 @@ u32 translate(struct cpu *cpu, u64 pc, u32 extra)
 		cpu->nfrags--;
 		return 0;
 	}
+	unroll(t);
 	liveness(t);
 	group_block(t);
 	emit_block(t);
