@@ -212,7 +212,9 @@ struct codepage {
 	struct codepage *next; /* hash chain */
 	u32 frags; /* by page_next / page2_next */
 	u32 epoch; /* cpu->virt_epoch when it was last entered from dispatch */
+	u32 flushes; /* cpu->flushes then */
 	bool fixed;
+	bool global; /* has been entered by a global mapping: ways may have survived flushes */
 	u32 stores, patience; /* stores beside the code, and how many of them it survives */
 	u8 covered[512]; /* a bit per byte that a fragment was made from */
 	u8 plain[512]; /* a bit per instruction whose sites thrash */
@@ -275,6 +277,7 @@ struct cpu {
 	u32 mode; /* MODE_* */
 	bool fpu_live; /* the guest's FPU state is in the host's registers */
 	bool triple_fault;
+	u32 flushes; /* counts the times that all local sites were emptied */
 	u32 virt_epoch; /* counts the times that ways between pages became void */
 	u8 write_epoch; /* 1..WRITE_EPOCHS; see tlb_protect_page */
 	bool killed; /* a fragment was dropped: perhaps the one that called the helper */
@@ -314,6 +317,7 @@ struct cpu {
 	u32 pcid_gen[4096]; /* 0: none */
 	u32 pcids_used;
 	u32 scan_debt;
+	bool low_global; /* a global page in the lower half has been cached */
 	u8 large[4096 / 8]; /* hashed 2 MiB and 1 GiB regions with large pages filled */
 	u8 code_vpn[32768 / 8]; /* hashed virtual pages, and 2 MiB and 1 GiB regions, with code */
 
@@ -403,6 +407,8 @@ int guest_read(struct cpu *cpu, gva_t gva, void *buf, unsigned len, enum x86_pri
 int guest_write(struct cpu *cpu, gva_t gva, const void *buf, unsigned len, enum x86_priv priv);
 void tlb_flush_all(struct cpu *cpu);
 void l0_clear(struct cpu *cpu);
+/* The page of code moves: its sites with addresses relative to it are void. */
+void tlb_drop_constants(struct cpu *cpu, u32 page);
 void tlb_note_code(struct cpu *cpu, u64 pc); /* a way between pages may lead there */
 /* Stores to this physical page must be seen from now on. */
 void tlb_protect_page(struct cpu *cpu, gpa_t gpa);

@@ -205,6 +205,7 @@ static u32 fetch(struct cpu *cpu, u64 pc, u32 extra, struct x86_walk *w)
 	if (!f)
 		return 0;
 	codepage_enter(cpu, w->gpa, pc & PAGE_MASK, w->global);
+	cpu->low_global |= w->global && !(pc >> 63);
 	if (f->dead)
 		return 0;
 	f->global = w->global;

@@ -397,7 +397,8 @@ static void emit_poll(struct tr *t, u64 target)
 {
 	struct emit *e = &t->e;
 
-	if (target > t->cur->pc)
+	/* calls, too: a tree of forward calls runs as long as any loop */
+	if (target > t->cur->pc && t->cur->kind != K_CALL)
 		return;
 	flags_put_away(t, exit_liveness(t, target));
 	op_rm_imm(e, false, 0x83, 7, mem_at(&t->cpu->poll), 1);
@@ -578,7 +579,7 @@ static void emit_jcc(struct tr *t, const struct insn *in)
 		fix_to(over, e->p);
 		t->flags = home;
 	}
-	emit_transfer(t, t->next, false);
+	emit_goto(t, t->next); /* may wrap around to 0 */
 }
 
 /* Leaves the unrolled loop when the condition does not hold. */
@@ -618,7 +619,7 @@ static void emit_loop(struct tr *t, const struct insn *in)
 	emit_goto(t, in->target);
 	fix_to(over, e->p);
 	t->flags = home;
-	emit_transfer(t, t->next, false);
+	emit_goto(t, t->next); /* may wrap around to 0 */
 }
 
 void emit_branch(struct tr *t, const struct insn *in)
@@ -705,6 +706,7 @@ void emit_helper(struct tr *t, const struct insn *in, sysinsn_fn fn)
 {
 	if (t->flags == FLAGS_HOST)
 		flags_save(t);
+	t->s0_group = t->s1_group = -1;
 	mov_imm(&t->e, S1, (u64)new_sysinsn(t, in, fn));
 	call_to(&t->e, t->cpu->fn_callout);
 	t->flags = FLAGS_LAZY;

@@ -55,7 +55,7 @@ static struct codepage *codepage_get(struct cpu *cpu, u64 gfn)
 	p->frags = 0;
 	p->vbase = ~0ull;
 	p->epoch = 0;
-	p->fixed = false;
+	p->fixed = p->global = false;
 	p->stores = 0;
 	p->patience = 16;
 	for (unsigned i = 0; i < sizeof(p->covered) / 8; i++)
@@ -99,19 +99,25 @@ struct codepage *codepage_enter(struct cpu *cpu, gpa_t gpa, u64 vpage, bool glob
 
 	if (likely(p->vbase == vpage)) {
 		p->epoch = cpu->virt_epoch;
+		p->flushes = cpu->flushes;
+		p->global |= global;
 		return p;
 	}
 	if (p->vbase != ~0ull) {
 		cpu->stats.rebases++;
 		if (p->fixed)
 			kill_page_frags(cpu, p);
-		else if (p->epoch == cpu->virt_epoch)
-			frag_unlink_virtual(cpu, false);
+		else if (p->global || p->epoch == cpu->virt_epoch)
+			frag_unlink_virtual(cpu, p->global);
+		if (p->flushes == cpu->flushes)
+			tlb_drop_constants(cpu, (u32)(p - cpu->page_pool));
 	}
 	if (!p->frags)
 		p->fixed = global;
 	p->vbase = vpage;
+	p->global = global;
 	p->epoch = cpu->virt_epoch;
+	p->flushes = cpu->flushes;
 	return p;
 }
 

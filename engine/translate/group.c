@@ -129,9 +129,11 @@ static i8 join(struct tr *t, struct numbering *n, const struct value *base, cons
 }
 
 /* Constant addresses on one page; their offsets are counted from its start. */
-static i8 join_page(struct tr *t, const struct numbering *n, u64 address, unsigned size, bool write, i64 *goff)
+static i8 join_page(struct tr *t, const struct numbering *n, const struct insn *in, unsigned size, i64 *goff)
 {
-	i64 off = (i64)(address & 0xfff);
+	i64 off = in->disp & 0xfff;
+	u64 page = ((u64)in->disp & PAGE_MASK) | in->rip_rel; /* those move with the code, the others do not */
+	bool write = in->mem_write;
 	struct group *g;
 
 	if (off + size > (i64)PAGE_SIZE)
@@ -139,7 +141,7 @@ static i8 join_page(struct tr *t, const struct numbering *n, u64 address, unsign
 	*goff = off;
 	for (unsigned i = n->barrier; i < t->ngroups; i++) {
 		g = &t->groups[i];
-		if (g->base != GROUP_PAGE || g->page != (address & PAGE_MASK))
+		if (g->base != GROUP_PAGE || g->page != page)
 			continue;
 		g->lo = MIN(g->lo, off);
 		g->hi = MAX(g->hi, off + (i64)size);
@@ -150,7 +152,7 @@ static i8 join_page(struct tr *t, const struct numbering *n, u64 address, unsign
 	if (t->ngroups == GROUPS_MAX)
 		return -1;
 	t->groups[t->ngroups] = (struct group){
-		.base = GROUP_PAGE, .page = address & PAGE_MASK,
+		.base = GROUP_PAGE, .page = page,
 		.lo = off, .hi = off + (i64)size, .write = write, .members = 1,
 	};
 	return (i8)t->ngroups++;
@@ -167,7 +169,7 @@ static void join_operand(struct tr *t, struct numbering *n, struct insn *in)
 		return;
 	if (in->base < 0) {
 		if (in->index < 0)
-			in->group = join_page(t, n, (u64)in->disp, size, in->mem_write, &in->goff);
+			in->group = join_page(t, n, in, size, &in->goff);
 		return;
 	}
 	in->group = join(t, n, &n->reg[in->base], in->index >= 0 ? &n->reg[in->index] : NULL, in->scale, in->disp,

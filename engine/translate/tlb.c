@@ -114,6 +114,7 @@ static int fill(struct cpu *cpu, enum tlb_mode mode, gva_t gva, bool write, u8 *
 	e->shift = shift_of(w.page_size);
 	if (e->shift != PAGE_SHIFT)
 		note_large(cpu, gva, e->shift);
+	cpu->low_global |= w.global && !(gva >> 63);
 	if (direct)
 		*flag = (u8)(cpu->write_epoch << PAGE_EPOCH_SHIFT);
 	cpu->stats.fills++;
@@ -714,11 +715,17 @@ static void kill_page(struct cpu *cpu, u32 *log, u32 *n, u8 flag, gva_t gva, u32
 	}
 }
 
-static void new_gen(struct cpu *cpu)
+static void drop_constants(struct cpu *cpu, const u32 *log, u32 n, u32 page)
 {
-	u32 pcid = cpu->x.s.cr4 & CR4_PCIDE ? cpu->x.s.cr3 & 0xfff : 0;
+	for (u32 i = 0; i < n; i++)
+		if (cpu->sites[log[i]].flags & SITE_CONST && cpu->site_meta[log[i]].page == page)
+			site_clear(&cpu->sites[log[i]]);
+}
 
-	cpu->gen = cpu->pcid_gen[pcid] = ++cpu->next_gen;
+void tlb_drop_constants(struct cpu *cpu, u32 page)
+{
+	drop_constants(cpu, cpu->log, cpu->nlog, page);
+	drop_constants(cpu, cpu->log_global, cpu->nlog_global, page);
 }
 
 static void clear_tlb(struct cpu *cpu)
@@ -728,9 +735,23 @@ static void clear_tlb(struct cpu *cpu)
 			cpu->tlbs[m][i].rtag = cpu->tlbs[m][i].wtag = TAG_NONE;
 }
 
+static void new_gen(struct cpu *cpu)
+{
+	u32 pcid = cpu->x.s.cr4 & CR4_PCIDE ? cpu->x.s.cr3 & 0xfff : 0;
+
+	if (++cpu->next_gen == GEN_GLOBAL) { /* wrapped: old numbers come again */
+		clear_tlb(cpu);
+		for (unsigned i = 0; i < ARRAY_SIZE(cpu->pcid_gen); i++)
+			cpu->pcid_gen[i] = 0;
+		cpu->next_gen++;
+	}
+	cpu->gen = cpu->pcid_gen[pcid] = cpu->next_gen;
+}
+
 void tlb_flush_all(struct cpu *cpu)
 {
 	cpu->stats.flush_all++;
+	cpu->flushes++;
 	clear_tlb(cpu);
 	l0_clear(cpu);
 	for (unsigned i = 0; i < ARRAY_SIZE(cpu->pcid_gen); i++)
@@ -764,6 +785,7 @@ static void clear_entries(struct cpu *cpu, gva_t gva, u32 shift)
 
 static void flush_page(struct cpu *cpu, gva_t gva)
 {
+	bool global = gva >> 63 || cpu->low_global;
 	u32 shift = PAGE_SHIFT;
 
 	cpu->stats.flush_page++;
@@ -783,10 +805,10 @@ static void flush_page(struct cpu *cpu, gva_t gva)
 		}
 	}
 	kill_page(cpu, cpu->log, &cpu->nlog, SITE_LOGGED, gva, shift);
-	if (gva >> 63)
+	if (global)
 		kill_page(cpu, cpu->log_global, &cpu->nlog_global, SITE_LOGGED_GLOBAL, gva, shift);
 	if (bloom_has(cpu->code_vpn, CODE_VPN_BITS, region_key(gva, shift)))
-		frag_unlink_virtual(cpu, gva >> 63);
+		frag_unlink_virtual(cpu, global);
 }
 
 static void env_flush(struct x86_cpu *x, enum x86_flush kind, gva_t gva)
@@ -811,6 +833,7 @@ static void env_flush(struct x86_cpu *x, enum x86_flush kind, gva_t gva)
 	}
 	kill_log(cpu, cpu->log, &cpu->nlog, SITE_LOGGED);
 	cpu->scan_debt = 0;
+	cpu->flushes++;
 	l0_flush_local(cpu);
 	frag_unlink_virtual(cpu, false);
 }
@@ -849,7 +872,7 @@ void mode_update(struct cpu *cpu)
 	cpu->mode = mode;
 	cpu->tlb = cpu->tlbs[tlb_mode(cpu, PRIV_CPL)];
 	cpu->ras_lookup = cpu->fn_ibl[ibl_index(mode)];
-	if ((old ^ mode) & (MODE_NM | MODE_BASES | MODE_CHECK))
+	if ((old ^ mode) & (MODE_NM | MODE_BASES | MODE_CHECK) || ((old ^ mode) & MODE_AC && (old | mode) & MODE_CODE32))
 		ibl_clear(cpu);
 	if ((old ^ mode) & (MODE_AC | MODE_CODE32 | MODE_NM | MODE_BASES | MODE_STEP | MODE_CHECK))
 		ras_void(cpu);

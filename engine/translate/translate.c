@@ -92,7 +92,8 @@ static int collect(struct tr *t)
 		if (r < 0) {
 			if (t->n)
 				break;
-			*in = (struct insn){ .pc = pc, .len = 1, .kind = K_UD };
+			/* one that runs onto the next page depends on that page, too */
+			*in = (struct insn){ .pc = pc, .len = (u8)(t->cpu->frags[t->frag].gpa2 ? avail + 1 : 1), .kind = K_UD };
 		}
 		t->n++;
 		pc += in->len;
@@ -327,6 +328,7 @@ u32 translate(struct cpu *cpu, u64 pc, u32 extra)
 	if (!t->page)
 		return 0;
 	t->cp = codepage_enter(cpu, w.gpa, pc & PAGE_MASK, w.global);
+	cpu->low_global |= w.global && !(pc >> 63);
 	t->fixed = t->cp->fixed;
 	t->frag = frag_alloc(cpu);
 	f = &cpu->frags[t->frag];

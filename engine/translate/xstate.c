@@ -113,6 +113,7 @@ int xsave_insn(struct cpu *cpu, const struct sysinsn *in)
 	}
 	if (guest_read(cpu, ea, cpu->xbounce, size, PRIV_CPL))
 		return -1;
+	fpu_restore(cpu); /* a device may have put the state away */
 	host_xsave(cpu->xbounce, mask, compact, is_wide(in));
 	return guest_write(cpu, ea, cpu->xbounce, size, PRIV_CPL);
 }
@@ -162,6 +163,7 @@ int xrstor_insn(struct cpu *cpu, const struct sysinsn *in)
 	if (!area) {
 		if (guest_read(cpu, ea, cpu->xbounce, size, PRIV_CPL))
 			return -1;
+		fpu_restore(cpu);
 		area = cpu->xbounce;
 	}
 	if (check_header(cpu, area, mask))

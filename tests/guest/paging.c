@@ -515,6 +515,39 @@ static void code_aliases(void)
 	check("code-remapped-200", bad, 0);
 }
 
+/* Addresses in one block that look alike but are not: RSP from memory, sums beyond 32 bits. */
+static void distances(void)
+{
+	u64 *page = (u64 *)page_alloc(), a, b, cr0;
+
+	map(VTEST, (u64)page, P | W);
+	page[31] = 31;
+	page[32] = 32;
+	page[33] = 33;
+	__asm__ volatile("mov %%rsp, %%rbx; push %2; pop %%rsp; mov (%%rsp), %0; mov 8(%%rsp), %1; mov %%rbx, %%rsp"
+			 : "=&a"(a), "=&d"(b)
+			 : "c"(VTEST + 256)
+			 : "rbx", "memory");
+	check("pop-rsp", a << 8 | b, 32 << 8 | 33);
+	__asm__ volatile("mov %2, %%r10; add $0x40000000, %%r10; add $0x40000000, %%r10; mov (%%r10), %0; mov 8(%%r10), %1"
+			 : "=&a"(a), "=&d"(b)
+			 : "c"(VTEST + 256 - 0x80000000ull)
+			 : "r10", "memory");
+	check("far-sum", a << 8 | b, 32 << 8 | 33);
+	__asm__ volatile("mov %2, %%rbx; mov -0x80000000(%%rbx), %0; sub $8, %%rbx; mov -0x80000000(%%rbx), %1"
+			 : "=&a"(a), "=&d"(b)
+			 : "c"(VTEST + 256 + 0x80000000ull)
+			 : "rbx", "memory");
+	check("far-displacement", a << 8 | b, 32 << 8 | 31);
+	/* FWAIT is C code while CR0.EM or TS is set, and goes on. */
+	cr0 = rd_cr0();
+	wr_cr0((cr0 & ~2ull) | 4);
+	__asm__ volatile("mov (%2), %0; fwait; mov 8(%2), %1" : "=&a"(a), "=&d"(b) : "b"(VTEST + 256) : "memory");
+	wr_cr0(cr0);
+	check("over-fwait", a << 8 | b, 32 << 8 | 33);
+	unmap(VTEST);
+}
+
 const struct section sections[] = {
 	{"ad", accessed_dirty},
 	{"ad_others", accessed_dirty_others},
@@ -530,5 +563,6 @@ const struct section sections[] = {
 	{"crossing_faults", crossing_faults},
 	{"crossing_fetch", crossing_fetch},
 	{"code_aliases", code_aliases},
+	{"distances", distances},
 	{NULL, NULL},
 };

@@ -408,6 +408,26 @@ static void reused(void)
 	check("page-reused", bad, 0);
 }
 
+/* One page of code at two addresses, each with data of its own beside it. */
+static void data_by_address(void)
+{
+	const u8 load[7] = {0x8b, 0x05, 0xfa, 0x0f, 0, 0, 0xc3}; /* mov 0xffa(%rip),%eax; ret */
+	u32 *first, *second, bad = 0;
+	int i;
+
+	fresh(P | W);
+	first = (u32 *)frame1;
+	second = (u32 *)page_alloc();
+	map(VTEST + 0x10000, (u64)frame0, P | W);
+	map(VTEST + 0x11000, (u64)second, P | W);
+	put_bytes(0, load, 7);
+	*first = 1;
+	*second = 2;
+	for (i = 0; i < 10; i++)
+		bad += (call(VTEST) != 1) + (call(VTEST + 0x10000) != 2);
+	check("data-by-address", bad, 0);
+}
+
 const struct section sections[] = {
 	{"same_block", same_block},
 	{"behind", same_block_behind},
@@ -422,5 +442,6 @@ const struct section sections[] = {
 	{"breakpoints", breakpoints},
 	{"ring3", in_ring3},
 	{"reused", reused},
+	{"data_by_address", data_by_address},
 	{NULL, NULL},
 };
