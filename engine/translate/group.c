@@ -98,64 +98,62 @@ static bool is_near(i64 off)
 	return off > -GROUP_REACH && off < GROUP_REACH;
 }
 
-static i8 join(struct tr *t, struct numbering *n, const struct value *base, const struct value *index, unsigned scale,
-	       i64 disp, unsigned size, bool write, i64 *goff)
+static bool same_key(const struct group *a, const struct group *b)
 {
-	i64 off = disp + base->off + (index ? index->off * scale : 0);
-	struct group *g;
+	return a->base == b->base && a->index == b->index && a->scale == b->scale && a->page == b->page;
+}
 
-	if (!is_near(off) || !is_near(disp))
-		return -1;
-	*goff = off;
+/* Into the open group with the same key that it fits into, or a new one. */
+static i8 join(struct tr *t, const struct numbering *n, const struct group *one, i64 span)
+{
 	for (unsigned i = n->barrier; i < t->ngroups; i++) {
-		g = &t->groups[i];
-		if (g->base != base->nr || g->index != (index ? index->nr : 0xffff) || (index && g->scale != scale))
+		struct group *g = &t->groups[i];
+		i64 lo = MIN(g->lo, one->lo), hi = MAX(g->hi, one->hi);
+
+		if (!same_key(g, one) || hi - lo > span)
 			continue;
-		if (MAX(g->hi, off + (i64)size) - MIN(g->lo, off) > GROUP_SPAN)
-			continue;
-		g->lo = MIN(g->lo, off);
-		g->hi = MAX(g->hi, off + (i64)size);
-		g->write |= write;
+		g->lo = lo;
+		g->hi = hi;
+		g->write |= one->write;
 		g->members++;
 		return (i8)i;
 	}
 	if (t->ngroups == GROUPS_MAX)
 		return -1;
-	t->groups[t->ngroups] = (struct group){
-		.base = base->nr, .index = index ? index->nr : 0xffff, .scale = (u8)scale,
+	t->groups[t->ngroups] = *one;
+	return (i8)t->ngroups++;
+}
+
+/* An access at base + index * scale + disp; index may be NULL. */
+static i8 join_values(struct tr *t, const struct numbering *n, const struct value *base, const struct value *index,
+		      unsigned scale, i64 disp, unsigned size, bool write, i64 *goff)
+{
+	i64 off = disp + base->off + (index ? index->off * scale : 0);
+	const struct group one = {
+		.base = base->nr, .index = index ? index->nr : 0xffff, .scale = index ? (u8)scale : 1,
 		.lo = off, .hi = off + (i64)size, .write = write, .members = 1,
 	};
-	return (i8)t->ngroups++;
+
+	if (!is_near(off) || !is_near(disp))
+		return -1;
+	*goff = off;
+	return join(t, n, &one, GROUP_SPAN);
 }
 
 /* Constant addresses on one page; their offsets are counted from its start. */
 static i8 join_page(struct tr *t, const struct numbering *n, const struct insn *in, unsigned size, i64 *goff)
 {
 	i64 off = in->disp & 0xfff;
-	u64 page = ((u64)in->disp & PAGE_MASK) | in->rip_rel; /* those move with the code, the others do not */
-	bool write = in->mem_write;
-	struct group *g;
+	const struct group one = {
+		.base = GROUP_PAGE,
+		.page = ((u64)in->disp & PAGE_MASK) | in->rip_rel, /* those move with the code, the others do not */
+		.lo = off, .hi = off + (i64)size, .write = in->mem_write, .members = 1,
+	};
 
-	if (off + size > (i64)PAGE_SIZE)
+	if (one.hi > (i64)PAGE_SIZE)
 		return -1;
 	*goff = off;
-	for (unsigned i = n->barrier; i < t->ngroups; i++) {
-		g = &t->groups[i];
-		if (g->base != GROUP_PAGE || g->page != page)
-			continue;
-		g->lo = MIN(g->lo, off);
-		g->hi = MAX(g->hi, off + (i64)size);
-		g->write |= write;
-		g->members++;
-		return (i8)i;
-	}
-	if (t->ngroups == GROUPS_MAX)
-		return -1;
-	t->groups[t->ngroups] = (struct group){
-		.base = GROUP_PAGE, .page = page,
-		.lo = off, .hi = off + (i64)size, .write = write, .members = 1,
-	};
-	return (i8)t->ngroups++;
+	return join(t, n, &one, (i64)PAGE_SIZE);
 }
 
 static void join_operand(struct tr *t, struct numbering *n, struct insn *in)
@@ -172,7 +170,7 @@ static void join_operand(struct tr *t, struct numbering *n, struct insn *in)
 			in->group = join_page(t, n, in, size, &in->goff);
 		return;
 	}
-	in->group = join(t, n, &n->reg[in->base], in->index >= 0 ? &n->reg[in->index] : NULL, in->scale, in->disp,
+	in->group = join_values(t, n, &n->reg[in->base], in->index >= 0 ? &n->reg[in->index] : NULL, in->scale, in->disp,
 			 size, in->mem_write, &in->goff);
 }
 
@@ -184,18 +182,18 @@ static void join_stack(struct tr *t, struct numbering *n, struct insn *in)
 		return;
 	switch (in->kind) {
 	case K_PUSH: case K_CALL: case K_CALL_IND:
-		in->sgroup = join(t, n, &v, NULL, 1, -8, 8, true, &in->sgoff);
+		in->sgroup = join_values(t, n, &v, NULL, 1, -8, 8, true, &in->sgoff);
 		break;
 	case K_POP:
 		if (in->mem)
 			return;
-		in->sgroup = join(t, n, &v, NULL, 1, 0, 8, false, &in->sgoff);
+		in->sgroup = join_values(t, n, &v, NULL, 1, 0, 8, false, &in->sgoff);
 		break;
 	case K_RET:
-		in->sgroup = join(t, n, &v, NULL, 1, 0, 8, false, &in->sgoff);
+		in->sgroup = join_values(t, n, &v, NULL, 1, 0, 8, false, &in->sgoff);
 		break;
 	case K_LEAVE:
-		in->sgroup = join(t, n, &n->reg[RBP], NULL, 1, 0, 8, false, &in->sgoff);
+		in->sgroup = join_values(t, n, &n->reg[RBP], NULL, 1, 0, 8, false, &in->sgoff);
 		break;
 	default: break;
 	}
