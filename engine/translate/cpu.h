@@ -311,7 +311,7 @@ struct cpu {
 
 	struct tlb_entry tlbs[TLB_MODES][TLB_SIZE];
 	struct l0_entry l0[TLB_MODES][2][L0_SIZE]; /* [1]: stores */
-	struct l0_entry *l0_log[L0_LOG]; /* entries on pages that are not global */
+	struct l0_entry *l0_log[L0_LOG]; /* entries but for global ones in the upper half */
 	u32 nl0; /* above L0_LOG: too many to log */
 	u32 next_gen;
 	u32 pcid_gen[4096]; /* 0: none */

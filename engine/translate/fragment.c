@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Fragments: finding, linking, and dropping them. They are keyed by guest
- * virtual and physical address and mode, so a change of mappings drops none;
+ * physical address and mode, so a change of mappings drops none;
  * it only voids the ways between pages (slots, IBL entries, predicted returns).
  */
 #include "engine/translate/cpu.h"

@@ -168,12 +168,22 @@ static struct l0_entry *l0_of(struct cpu *cpu, unsigned mode, bool write, gva_t 
 	return &cpu->l0[mode][write][gva >> PAGE_SHIFT & (L0_SIZE - 1)];
 }
 
-static void l0_drop(struct cpu *cpu, gva_t gva, u64 pages)
+/* Drops what lies in the region. Local entries are all in the log, unless it has run over. */
+static void l0_drop(struct cpu *cpu, gva_t gva, u32 shift)
 {
+	u64 pages = MIN(1ull << (shift - PAGE_SHIFT), (u64)L0_SIZE);
+	gva_t first = gva >> shift << shift;
+
+	if (!(gva >> 63) && cpu->nl0 <= L0_LOG) {
+		for (u32 i = 0; i < cpu->nl0; i++)
+			if (((u64)cpu->l0_log[i]->tag ^ gva) >> shift == 0)
+				l0_empty(cpu->l0_log[i]);
+		return;
+	}
 	for (unsigned m = 0; m < TLB_MODES; m++)
 		for (unsigned w = 0; w < 2; w++)
 			for (u64 i = 0; i < pages; i++)
-				l0_empty(l0_of(cpu, m, w, gva + (i << PAGE_SHIFT)));
+				l0_empty(l0_of(cpu, m, w, first + (i << PAGE_SHIFT)));
 }
 
 static void l0_fill(struct cpu *cpu, unsigned mode, bool write, gva_t gva, const struct tlb_entry *e)
@@ -183,7 +193,7 @@ static void l0_fill(struct cpu *cpu, unsigned mode, bool write, gva_t gva, const
 	l->tag = (i64)(gva & PAGE_MASK);
 	l->addend = e->addend;
 	l->host = e->addend + (gva & PAGE_MASK);
-	if (e->gen == GEN_GLOBAL)
+	if (e->gen == GEN_GLOBAL && gva >> 63)
 		return;
 	if (cpu->nl0 < L0_LOG)
 		cpu->l0_log[cpu->nl0] = l;
@@ -750,6 +760,7 @@ static void new_gen(struct cpu *cpu)
 
 void tlb_flush_all(struct cpu *cpu)
 {
+	cpu->low_global = false;
 	cpu->stats.flush_all++;
 	cpu->flushes++;
 	clear_tlb(cpu);
@@ -771,7 +782,7 @@ static void clear_entries(struct cpu *cpu, gva_t gva, u32 shift)
 	u64 pages = MIN(1ull << (shift - PAGE_SHIFT), (u64)TLB_SIZE);
 	gva_t first = gva >> shift << shift;
 
-	l0_drop(cpu, first, pages);
+	l0_drop(cpu, gva, shift);
 
 	for (unsigned m = 0; m < TLB_MODES; m++) {
 		for (u64 i = 0; i < pages; i++) {
@@ -796,7 +807,7 @@ static void flush_page(struct cpu *cpu, gva_t gva)
 	if (shift != PAGE_SHIFT) {
 		clear_entries(cpu, gva, shift);
 	} else {
-		l0_drop(cpu, gva, 1);
+		l0_drop(cpu, gva, PAGE_SHIFT);
 		for (unsigned m = 0; m < TLB_MODES; m++) {
 			struct tlb_entry *e = entry_of(cpu, m, gva);
 
