@@ -27,7 +27,7 @@ enum { S0 = R10, S1 = R11, HOST_GSP = R15 };
 #define HOMED_MASK (1u << R10 | 1u << R11 | 1u << R15)
 
 /* ---- soft TLB ---- */
-#define TLB_BITS 12
+#define TLB_BITS 13
 #define TLB_SIZE (1u << TLB_BITS)
 #define TAG_NONE 1ll /* never equal to a page address */
 
@@ -54,7 +54,7 @@ struct tlb_entry {
  * address space, one table for loads and one for stores of each mode, so that
  * one comparison suffices. An empty entry is as an empty site.
  */
-#define L0_BITS 12
+#define L0_BITS 13
 #define L0_SIZE (1u << L0_BITS)
 #define L0_LOG 512
 
