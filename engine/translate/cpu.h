@@ -183,12 +183,11 @@ struct fragment {
 	u32 exit0, nexits; /* own exits */
 	u32 map, nmap; /* host pc to guest pc: in cpu->pcmap */
 	u16 len; /* guest bytes */
-	u16 ninsns, last; /* last: offset of the last instruction */
+	u16 last; /* offset of the last instruction */
 	u16 look_lo, look_hi; /* page offsets looked at beyond the block for flag liveness */
 	u8 mode;
 	bool dead;
 	bool global; /* on a global page */
-	bool needs_flags;
 };
 
 /* One piece of host code and the instruction it stands for. */
@@ -315,7 +314,6 @@ struct cpu {
 	u32 nl0; /* above L0_LOG: too many to log */
 	u32 next_gen;
 	u32 pcid_gen[4096]; /* 0: none */
-	u32 pcids_used;
 	u32 scan_debt;
 	bool low_global; /* a global page in the lower half has been cached */
 	u8 large[4096 / 8]; /* hashed 2 MiB and 1 GiB regions with large pages filled */

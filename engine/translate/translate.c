@@ -196,7 +196,6 @@ static void emit_entry(struct tr *t)
 	struct fragment *f = &t->cpu->frags[t->frag];
 	enum flags_home home = first_home(t);
 
-	f->needs_flags = home != FLAGS_DEAD;
 	if (home == FLAGS_LAZY) {
 		f->host = (u32)(u64)t->e.p;
 		flags_save(t);
@@ -353,7 +352,6 @@ u32 translate(struct cpu *cpu, u64 pc, u32 extra)
 	f->cold_end = (u32)(u64)t->e.p;
 	f->nexits = cpu->nexits - f->exit0;
 	f->nmap = cpu->npcmap - f->map;
-	f->ninsns = (u16)t->n;
 	f->last = (u16)(t->insns[t->n - 1].pc - pc);
 	f->len = (u16)(t->insns[t->n - 1].pc + t->insns[t->n - 1].len - pc);
 	cpu->code_p = (u8 *)ALIGN_UP((u64)t->hot, 16);
