@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* What the three ways into the hypervisor (multiboot 1 and 2, PE) have in common. */
+#pragma once
+
+#include "hv/memmap.h"
+#include "lib/types.h"
+
+enum { BOOT_MODULES = 8 };
+
+struct boot_module {
+	hpa_t base;
+	u64 size;
+	char args[512]; /* what stands behind the file's name */
+};
+
+struct boot_info {
+	const char *way; /* "multiboot 1", "multiboot 2 (BIOS)", "multiboot 2 (UEFI)", "PE" */
+	char args[512]; /* the hypervisor's own command line */
+	struct memmap map; /* as the firmware has it */
+	struct boot_module module[BOOT_MODULES]; /* 0: the primary VM's kernel, 1: its initrd */
+	unsigned modules;
+	hpa_t rsdp; /* 0: to be looked for */
+	/* text or linear frame buffer for the primary VM's screen_info; type 0: none */
+	struct {
+		u64 base;
+		u32 pitch, width, height;
+		u8 bpp, type; /* type 1: linear; 2: EGA text */
+		u8 red_pos, red_size, green_pos, green_size, blue_pos, blue_size;
+	} screen;
+	/* UEFI, when its run-time services go on: for boot_params.efi_info; 0: none */
+	u64 efi_system_table, efi_map, efi_map_size, efi_desc_size;
+	u32 efi_desc_version;
+	/* PE entry: the state in which the firmware goes on as the primary VM; NULL otherwise */
+	struct efi_return *efi_return;
+};
+
+/* The image's own range: from its first byte to the end of the page pool. */
+extern u8 image_start[], image_end[];
+
+/* C entry, on the BSP with our stack, long mode and identity map; never returns. */
+_Noreturn void hv_main(struct boot_info *boot);

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A physical CPU. Each has a stack, with this struct at its lower end: the
+ * current CPU follows from RSP, and no segment base is ours.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "hv/hvm.h"
+#include "lib/types.h"
+
+enum { CPU_MAX = 64, CPU_STACK = 16384 }; /* stacks are CPU_STACK-aligned */
+
+struct cpu {
+	struct hv_vcpu *current; /* what this CPU runs */
+	struct hv_vcpu *primary; /* the primary VM's vCPU of this CPU */
+	u32 id, apic_id;
+	_Atomic u32 kicked; /* another CPU wants this one to look: CPU_KICK_*; an NMI follows */
+	_Atomic u32 nmis; /* NMIs that were not kicks, for the primary VM */
+	bool online;
+	void *host_save; /* SVM: the host save area; VT-x: the VMXON region */
+	u64 exits[2][EXIT_REASONS]; /* counters; [0] primary, [1] guests; only this CPU writes */
+	u64 calls[CALL_COUNT];
+};
+
+enum {
+	CPU_KICK_FLUSH = 1, /* the primary VM's nested tables have changed */
+	CPU_KICK_SIPI = 2, /* this CPU's primary vCPU has an INIT or SIPI waiting */
+};
+
+extern struct cpu *cpus[CPU_MAX];
+extern unsigned ncpus;
+
+static inline struct cpu *this_cpu(void)
+{
+	u64 sp;
+
+	__asm__("mov %%rsp, %0" : "=r"(sp)); /* volatile not needed: a CPU never changes under us */
+	return (struct cpu *)(sp & ~(u64)(CPU_STACK - 1));
+}
+
+/* Finds all CPUs (ACPI MADT) and starts them by INIT-SIPI; each ends in cpu_run(). */
+void cpus_start(hpa_t rsdp);
+/*
+ * Sets kick bits, sends an NMI, and waits until the other CPU has taken them; takes
+ * its own meanwhile, so that two may kick each other. No lock may be held that the
+ * handling of a kick takes.
+ */
+void cpu_kick(struct cpu *cpu, u32 kick);
+/* What the CPU does for the rest of its life: run current, handle its exit. */
+_Noreturn void cpu_run(struct cpu *cpu);

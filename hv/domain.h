@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A virtual machine as the hypervisor sees it: nested page tables and vCPUs.
+ * The primary VM is domain 0: all the machine's memory 1:1 but ours.
+ *
+ * Locks: domain.lock covers tables and the list of vCPUs. Order: a guest's before
+ * the primary's.
+ */
+#pragma once
+
+#include "hv/hvm.h"
+#include "hv/lock.h"
+#include "lib/types.h"
+
+enum { DOMAIN_MAX = 16, VCPU_MAX = 128 };
+
+struct domain {
+	u32 handle; /* 0: free slot or the primary VM */
+	bool primary, ending; /* ending: no vCPU is entered any more */
+	u32 flags; /* VM_* */
+	struct spinlock lock;
+	u64 *root; /* level 4 table */
+	u64 pages, private_pages;
+	struct control_cpuid *cpuid; /* a page of our own, sorted as given */
+	unsigned ncpuid;
+	u32 asid;
+	_Atomic u32 running; /* vCPUs in guest mode or on their way */
+	u32 generation; /* of the tables: a vCPU with an older one flushes before it runs */
+};
+
+struct hv_vcpu {
+	u64 *gpr; /* 16 of them: the primary's are its own, a guest's are in its shared page */
+	void *hw; /* VMCB or VMCS: a page of our own */
+	hpa_t hw_pa;
+	struct domain *domain;
+	u32 handle;
+	struct control_vcpu *page; /* guests: the VMM's shared page */
+	void *xsave; /* XSAVE area, own pages */
+	void *xsave_page; /* guests: the VMM's page for the image */
+	u64 xcr0, tsc_aux, spec_ctrl, dr[4];
+	u32 generation;
+	_Atomic bool busy; /* runs, or its state is being moved */
+	/* primary only */
+	enum { VCPU_RUNNING, VCPU_WAIT_SIPI, VCPU_HALTED } activity;
+	_Atomic u32 sipi; /* 0x100 | vector: SIPI received; 0x200: INIT received */
+	u64 gpr_store[16]; /* the primary's registers */
+};
+
+extern struct domain primary_domain;
+
+/* domain.c, npt.c: a builder of nested tables. GPA, HPA and size are multiples of 4 KiB. 0 or -ENOMEM. */
+int npt_map(struct domain *d, u64 gpa, hpa_t hpa, u64 size, unsigned flags);
+int npt_unmap(struct domain *d, u64 gpa, u64 size);
+/* The mapping of a page: its HPA, or -1 when there is none. */
+hpa_t npt_lookup(const struct domain *d, u64 gpa, unsigned *flags);
+void npt_free(struct domain *d);
+/* After the tables of d have lost rights: no CPU uses the old ones when this returns. */
+void domain_flush(struct domain *d);

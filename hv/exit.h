@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* Who handles the exits of which VM. */
+#pragma once
+
+#include "hv/cpu.h"
+#include "hv/domain.h"
+#include "hv/hvm.h"
+
+extern const char *const exit_names[EXIT_REASONS];
+
+/* primary.c: the primary VM. Makes domain 0, its tables and the BSP's vCPU, with the kernel loaded. */
+struct boot_info;
+struct memmap;
+void primary_init(const struct boot_info *boot);
+/* Each AP: its vCPU, which waits for a SIPI. */
+void primary_cpu_init(struct cpu *cpu);
+void primary_exit(struct cpu *cpu, struct hv_vcpu *v, struct hv_exit *exit);
+
+/* linux.c: loads the bzImage of module 0 into the primary VM's memory and sets its BSP's state by v's ops. 0 or -errno. */
+int linux_load(const struct boot_info *boot, const struct memmap *map, struct hv_vcpu *v);
+
+/* guest.c: all other VMs. Goes back to cpu->primary when the VMM is needed. */
+void guest_exit(struct cpu *cpu, struct hv_vcpu *v, struct hv_exit *exit);
+
+/* control.c: a call of the primary VM: reads and writes v->gpr. False: wrong key (then: #UD). */
+bool control_call(struct cpu *cpu, struct hv_vcpu *v);
+void control_init(hpa_t *page); /* makes the page that BAR 0 shows */
+
+/* pci.c: config space of the primary VM, composed. True: handled, else do the real access. */
+void pci_init(hpa_t rsdp); /* finds ECAM (MCFG) and a free slot on bus 0 for our function */
+bool pci_port_access(u16 port, unsigned size, bool in, u32 *value); /* 0xcf8 to 0xcff */
+bool pci_ecam_access(u64 gpa, unsigned size, bool write, u64 *value); /* only our function's page is not mapped */

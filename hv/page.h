@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The hypervisor's own pages: a pool that is part of its image's range, so that
+ * what it keeps is known at boot. The hypervisor runs identity mapped: a
+ * pointer is the machine's address.
+ */
+#pragma once
+
+#include "lib/types.h"
+
+void page_pool_init(hpa_t base, hpa_t end);
+/* One zeroed page, or NULL. Any CPU. */
+void *page_alloc(void);
+/* count pages in a row, for start-up only. */
+void *page_alloc_row(unsigned count);
+void page_free(void *page);
+u64 page_free_bytes(void);
