@@ -62,6 +62,7 @@ static void text_setup(void)
 		fclose(f);
 }
 
+#define STRESS "stress-ng -q "
 #define SPEED "openssl speed -mr -elapsed -seconds 1 "
 
 const struct row program_rows[] = {
@@ -112,5 +113,12 @@ const struct row program_rows[] = {
 		.class = "fp",
 		.command = SPEED "-bytes 16384 -evp chacha20-poly1305 2>/dev/null",
 		.measure = openssl_speed},
+	{.name = "stress-cpu", .class = "prog", .command = STRESS "--cpu 1 --cpu-ops 400"},
+	{.name = "stress-matrix", .class = "prog", .command = STRESS "--matrix 1 --matrix-ops 1500"},
+	{.name = "stress-qsort", .class = "prog", .command = STRESS "--qsort 1 --qsort-ops 3"},
+	{.name = "stress-vm", .class = "prog", .command = STRESS "--vm 1 --vm-bytes 16M --vm-ops 2000"},
+	{.name = "stress-pipe", .class = "os", .command = STRESS "--pipe 1 --pipe-ops 40000"},
+	{.name = "stress-fork", .class = "os", .command = STRESS "--fork 1 --fork-ops 200"},
+	{.name = "stress-mmap", .class = "os", .command = STRESS "--mmap 1 --mmap-bytes 4M --mmap-ops 10"},
 	{.name = NULL},
 };
