@@ -17,7 +17,8 @@ struct cpu {
 	struct hv_vcpu *primary; /* the primary VM's vCPU of this CPU */
 	u32 id, apic_id;
 	_Atomic u32 kicked; /* another CPU wants this one to look: CPU_KICK_*; an NMI follows */
-	_Atomic u32 nmis; /* NMIs that were not kicks, for the primary VM */
+	_Atomic u32 nmis; /* NMIs taken by our handler (trap.c) and not looked at yet */
+	_Atomic u32 kick_nmis; /* NMIs sent by cpu_kick and not yet taken */
 	bool online;
 	void *host_save; /* SVM: the host save area; VT-x: the VMXON region */
 	u64 exits[2][EXIT_REASONS]; /* counters; [0] primary, [1] guests; only this CPU writes */

@@ -44,6 +44,7 @@ struct hv_vcpu {
 	enum { VCPU_RUNNING, VCPU_WAIT_SIPI, VCPU_HALTED } activity;
 	_Atomic u32 sipi; /* 0x100 | vector: SIPI received; 0x200: INIT received */
 	u64 gpr_store[16]; /* the primary's registers */
+	bool nmi_pending, nmi_masked;
 };
 
 extern struct domain primary_domain;
@@ -56,3 +57,18 @@ hpa_t npt_lookup(const struct domain *d, u64 gpa, unsigned *flags);
 void npt_free(struct domain *d);
 /* After the tables of d have lost rights: no CPU uses the old ones when this returns. */
 void domain_flush(struct domain *d);
+
+/*
+ * The state of a vCPU that no CPU has loaded (for the primary's: hvm->save and
+ * ->load around it). set checks all that a CPU would, and all of it first. 0 or -EINVAL.
+ */
+void vcpu_get(struct hv_vcpu *v, struct control_state *s, u32 mask);
+int vcpu_set(struct hv_vcpu *v, const struct control_state *s, u32 mask);
+/* The XSAVE image (STATE_XSAVE): a page in standard format. */
+void vcpu_get_xsave(struct hv_vcpu *v, void *image);
+int vcpu_set_xsave(struct hv_vcpu *v, const void *image);
+/* The architectural reset: real mode at f000:fff0. */
+void vcpu_reset_state(struct control_state *s);
+/* Allocates what all vCPUs have (hw, xsave), puts it into the reset state. 0 or -ENOMEM. */
+int vcpu_make(struct hv_vcpu *v);
+void vcpu_free(struct hv_vcpu *v);

@@ -78,8 +78,25 @@ struct hvm_ops {
 	 */
 	void (*save)(struct hv_vcpu *v);
 	void (*load)(struct hv_vcpu *v);
-	/* event as control_record.inject */
-	void (*inject)(struct hv_vcpu *v, u32 event, u32 error_code);
+	/* event as control_record.inject; false: another one is under way */
+	bool (*inject)(struct hv_vcpu *v, u32 event, u32 error_code);
+	/* EXIT_WINDOW when the guest's NMI handler ends. */
+	void (*nmi_window)(struct hv_vcpu *v, bool on);
+	/* Behind an instruction of this length. */
+	void (*skip)(struct hv_vcpu *v, unsigned length);
+	/*
+	 * The state of a vCPU that is not loaded; STATE_XSAVE is not among it. set
+	 * stores whatever it gets: vcpu_set() in domain.c checks.
+	 */
+	void (*get)(struct hv_vcpu *v, struct control_state *s, u32 mask);
+	void (*set)(struct hv_vcpu *v, const struct control_state *s, u32 mask);
+	/*
+	 * Entry: rip, rflags, shadow, tpr, want_window and (valid) inject of the record,
+	 * each read once. Exit: all members from tpr on but reason, instruction_length,
+	 * next_rip and the union; and inject.
+	 */
+	void (*record_in)(struct hv_vcpu *v, struct control_record *r);
+	void (*record_out)(struct hv_vcpu *v, struct control_record *r);
 	/* An entry of the nested tables; level 1 is 4 KiB, NPT_LARGE at 2 and 3. */
 	u64 (*pte)(hpa_t hpa, unsigned flags, unsigned level);
 	/* Before v runs again: its nested translations are stale. */
