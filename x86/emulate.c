@@ -20,7 +20,7 @@ enum kind {
 	XADD,
 	CMPXCHG,
 	BIT, /* arg: 0 BT, 1 BTS, 2 BTR, 3 BTC */
-	CMOV, /* arg: condition */
+	CMOV,
 	SET,
 	STRING, /* arg: enum string */
 	GROUP1, /* the kinds below are found by ModRM.reg */
@@ -85,27 +85,26 @@ static const struct rule one_byte[256] = {
 	RM_REG(0xfe, GROUP4, LOCKABLE, 0),
 };
 
-#define CONDITION_RULES(op, kind, flags)                                                                     \
-	[op] = {kind, flags, 0}, [(op) + 1] = {kind, flags, 1}, [(op) + 2] = {kind, flags, 2},               \
-	[(op) + 3] = {kind, flags, 3}, [(op) + 4] = {kind, flags, 4}, [(op) + 5] = {kind, flags, 5},         \
-	[(op) + 6] = {kind, flags, 6}, [(op) + 7] = {kind, flags, 7}, [(op) + 8] = {kind, flags, 8},         \
-	[(op) + 9] = {kind, flags, 9}, [(op) + 10] = {kind, flags, 10}, [(op) + 11] = {kind, flags, 11},     \
-	[(op) + 12] = {kind, flags, 12}, [(op) + 13] = {kind, flags, 13}, [(op) + 14] = {kind, flags, 14},   \
-	[(op) + 15] = {kind, flags, 15}
-
+/* Behind 0f. */
 static const struct rule two_byte[256] = {
-	/* behind 0f */
-	CONDITION_RULES(0x40, CMOV, MODRM | TO_REG), CONDITION_RULES(0x90, SET, MODRM | BYTE),
-	[0xa3] = {BIT, MODRM, 0}, [0xab] = {BIT, MODRM | LOCKABLE, 1}, [0xb3] = {BIT, MODRM | LOCKABLE, 2},
-	[0xbb] = {BIT, MODRM | LOCKABLE, 3}, [0xba] = {GROUP8, MODRM | IMM8 | LOCKABLE, 0},
-	RM_REG(0xb0, CMPXCHG, LOCKABLE, 0), [0xb6] = {MOVZX, MODRM | TO_REG, 1},
-	[0xb7] = {MOVZX, MODRM | TO_REG, 2}, [0xbe] = {MOVSX, MODRM | TO_REG, 1},
+	[0x40 ... 0x4f] = {CMOV, MODRM | TO_REG, 0},
+	[0x90 ... 0x9f] = {SET, MODRM | BYTE, 0},
+	[0xa3] = {BIT, MODRM, 0},
+	[0xab] = {BIT, MODRM | LOCKABLE, 1},
+	RM_REG(0xb0, CMPXCHG, LOCKABLE, 0),
+	[0xb3] = {BIT, MODRM | LOCKABLE, 2},
+	[0xb6] = {MOVZX, MODRM | TO_REG, 1},
+	[0xb7] = {MOVZX, MODRM | TO_REG, 2},
+	[0xba] = {GROUP8, MODRM | IMM8 | LOCKABLE, 0},
+	[0xbb] = {BIT, MODRM | LOCKABLE, 3},
+	[0xbe] = {MOVSX, MODRM | TO_REG, 1},
 	[0xbf] = {MOVSX, MODRM | TO_REG, 2},
-	RM_REG(0xc0, XADD, LOCKABLE, 0), [0xc3] = {MOV, MODRM, 0}, /* MOVNTI */
+	RM_REG(0xc0, XADD, LOCKABLE, 0),
+	[0xc3] = {MOV, MODRM, 0}, /* MOVNTI */
 };
 
+/* Behind 0f 38. */
 static const struct rule movbe_rule[2] = {
-	/* behind 0f 38 */
 	{MOVBE, MODRM | TO_REG, 0},
 	{MOVBE, MODRM, 0},
 };
@@ -114,6 +113,7 @@ struct insn {
 	struct x86_emul *e;
 	struct rule rule;
 	unsigned pos; /* bytes taken */
+	u8 condition; /* of CMOV and SET */
 	int error; /* EMUL_*: the first thing that went wrong */
 	u8 rex, rep, segment; /* segment: 1 + SEG_*, 0: the default */
 	bool lock, opsize_prefix, addrsize_prefix;
@@ -216,6 +216,7 @@ static void find_rule(struct insn *in, u8 op)
 	op = take_byte(in);
 	if (op != 0x38) {
 		in->rule = two_byte[op];
+		in->condition = op & 15;
 		return;
 	}
 	op = take_byte(in);
@@ -547,7 +548,7 @@ static bool condition(const struct insn *in)
 	bool truth[8] = {
 		f & FL_OF, f & FL_CF, zero, (f & FL_CF) || zero, f & FL_SF, f & FL_PF, less, less || zero};
 
-	return truth[in->rule.arg >> 1] != (in->rule.arg & 1);
+	return truth[in->condition >> 1] != (in->condition & 1);
 }
 
 /* ---- instructions ---- */
