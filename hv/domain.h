@@ -10,6 +10,7 @@
 
 #include "hv/hvm.h"
 #include "hv/lock.h"
+#include "hv/memmap.h"
 #include "lib/types.h"
 
 enum { DOMAIN_MAX = 16, VCPU_MAX = 128 };
@@ -49,11 +50,25 @@ struct hv_vcpu {
 
 extern struct domain primary_domain;
 
-/* domain.c, npt.c: a builder of nested tables. GPA, HPA and size are multiples of 4 KiB. 0 or -ENOMEM. */
+/*
+ * What the machine has, as the primary VM may use it: the firmware's map, our
+ * own part MEM_HYPERVISOR.
+ */
+extern struct memmap primary_map;
+
+/*
+ * domain.c, npt.c: a builder of nested tables. GPA, HPA and size are multiples of 4 KiB. 0 or -ENOMEM.
+ * Callers hold d's lock when others can reach d. Mapping over a mapping replaces it, and splits
+ * larger entries. Flags without NPT_READ make an entry that is not present but keeps
+ * its HPA and owner (NPT_OWNER).
+ */
 int npt_map(struct domain *d, u64 gpa, hpa_t hpa, u64 size, unsigned flags);
 int npt_unmap(struct domain *d, u64 gpa, u64 size);
-/* The mapping of a page: its HPA, or -1 when there is none. */
-hpa_t npt_lookup(const struct domain *d, u64 gpa, unsigned *flags);
+/*
+ * The entry of a page: its HPA (of gpa itself), or -1 when there is none. *size: what the
+ * entry covers, 4 KiB to 512 GiB, also when it is empty; *flags as mapped, owner included.
+ */
+hpa_t npt_lookup(const struct domain *d, u64 gpa, unsigned *flags, u64 *size);
 void npt_free(struct domain *d);
 /* After the tables of d have lost rights: no CPU uses the old ones when this returns. */
 void domain_flush(struct domain *d);

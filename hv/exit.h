@@ -22,6 +22,9 @@ int linux_load(const struct boot_info *boot, const struct memmap *map, struct hv
 /* guest.c: all other VMs. Goes back to cpu->primary when the VMM is needed. */
 void guest_exit(struct cpu *cpu, struct hv_vcpu *v, struct hv_exit *exit);
 
+/* guest_memory.c: the primary VM touches a page that it has not. True: a guest's; enter again, as often as it takes. */
+bool guest_page_touched(u64 gpa);
+
 /* control.c: a call of the primary VM: reads and writes v->gpr. False: wrong key (then: #UD). */
 bool control_call(struct cpu *cpu, struct hv_vcpu *v);
 void control_init(hpa_t *page); /* makes the page that BAR 0 shows */
@@ -29,4 +32,5 @@ void control_init(hpa_t *page); /* makes the page that BAR 0 shows */
 /* pci.c: config space of the primary VM, composed. True: handled, else do the real access. */
 void pci_init(hpa_t rsdp); /* finds ECAM (MCFG) and a free slot on bus 0 for our function */
 bool pci_port_access(u16 port, unsigned size, bool in, u32 *value); /* 0xcf8 to 0xcff */
-bool pci_ecam_access(u64 gpa, unsigned size, bool write, u64 *value); /* only our function's page is not mapped */
+/* An access to our function's page in ECAM (not mapped) or a store to its BAR (read-only). False: neither. */
+bool pci_memory_access(u64 gpa, unsigned size, bool write, u64 *value);

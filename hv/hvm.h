@@ -61,6 +61,13 @@ struct hv_exit {
 };
 
 enum { NPT_READ = 1, NPT_WRITE = 2, NPT_EXEC = 4, NPT_UNCACHED = 8, NPT_LARGE = 16, NPT_TABLE = 32 };
+/*
+ * The primary VM's tables name the owner of each page that a guest has: 1 to 31,
+ * 0 for none. pte() keeps it in bits that the hardware ignores (56:52).
+ */
+#define NPT_OWNER(n) ((unsigned)(n) << 8)
+#define NPT_OWNER_OF(flags) ((flags) >> 8 & 31)
+#define NPT_RWX (NPT_READ | NPT_WRITE | NPT_EXEC)
 
 struct hvm_ops {
 	const char *name;
