@@ -18,6 +18,10 @@ $(BUILD)/build.ninja:
 	@meson setup $(BUILD) --prefix=$(PREFIX) >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
 	@mkdir -p $(BUILD) && mv $(BUILD).log $(BUILD)/setup.log
 
+# The microhypervisor alone (make build makes it, too): build/hv/mullion.elf.
+hv: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) --quiet hv/mullion.elf
+
 # An interactive shell in a VM that runs Debian's kernel.
 run:
 	@scripts/setup run
@@ -81,4 +85,4 @@ check:
 clean:
 	@rm -rf build build-clang tags coverage
 
-.PHONY: all build run test soak bench images install tags man coverage format check clean
+.PHONY: all build hv run test soak bench images install tags man coverage format check clean

@@ -41,8 +41,11 @@ static inline struct cpu *this_cpu(void)
 	return (struct cpu *)(sp & ~(u64)(CPU_STACK - 1));
 }
 
-/* Finds all CPUs (ACPI MADT) and starts them by INIT-SIPI; each ends in cpu_run(). */
-void cpus_start(hpa_t rsdp);
+/* The BSP becomes cpus[0]. */
+void cpu_init_boot(void);
+/* Finds all other CPUs (ACPI MADT) and starts them by INIT-SIPI; each ends in cpu_run(). After primary_init(). */
+struct memmap;
+void cpus_start(hpa_t rsdp, const struct memmap *map);
 /*
  * Sets kick bits, sends an NMI, and waits until the other CPU has taken them; takes
  * its own meanwhile, so that two may kick each other. No lock may be held that the

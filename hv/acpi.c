@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* Finding ACPI tables: RSDP, XSDT or RSDT, and what they list. */
+#include "hv/acpi.h"
+
+#include "hv/string.h"
+
+enum { RSDP_V1_SIZE = 20, EBDA_POINTER = 0x40e, TABLE_MAX = 1 << 20 };
+
+struct __attribute__((packed)) rsdp {
+	char signature[8];
+	u8 checksum;
+	char oem[6];
+	u8 revision;
+	u32 rsdt;
+	u32 length;
+	u64 xsdt;
+};
+
+static bool sums_up(const void *data, u32 size)
+{
+	const u8 *bytes = data;
+	u8 sum = 0;
+
+	for (u32 i = 0; i < size; i++)
+		sum += bytes[i];
+	return sum == 0;
+}
+
+static hpa_t scan(hpa_t base, u64 size)
+{
+	for (hpa_t at = base; at < base + size; at += 16)
+		if (!memcmp((void *)at, "RSD PTR ", 8) && sums_up((void *)at, RSDP_V1_SIZE))
+			return at;
+	return 0;
+}
+
+hpa_t acpi_find_rsdp(void)
+{
+	hpa_t pointer = EBDA_POINTER;
+	hpa_t ebda;
+
+	__asm__("" : "+r"(pointer)); /* low memory is no null pointer here */
+	ebda = (hpa_t) * (u16 *)pointer << 4;
+	hpa_t found = ebda >= KIB(512) && ebda < KIB(639) ? scan(ebda, KIB(1)) : 0;
+
+	return found ? found : scan(0xe0000, 0x20000);
+}
+
+static bool good(const struct acpi_header *table)
+{
+	return table->length >= sizeof(*table) && table->length <= TABLE_MAX && sums_up(table, table->length);
+}
+
+const void *acpi_table(hpa_t at, const char *signature)
+{
+	const struct rsdp *rsdp = (void *)at;
+	bool wide = at && rsdp->revision >= 2 && rsdp->xsdt;
+	unsigned width = wide ? 8 : 4;
+	const struct acpi_header *root = at ? (void *)(wide ? rsdp->xsdt : rsdp->rsdt) : NULL;
+
+	if (!root || !good(root))
+		return NULL;
+	for (u32 i = sizeof(*root); i + width <= root->length; i += width) {
+		const struct acpi_header *table;
+		hpa_t entry = 0;
+
+		memcpy(&entry, (u8 *)root + i, width);
+		table = (void *)entry;
+		if (table && !memcmp(table->signature, signature, 4) && good(table))
+			return table;
+	}
+	return NULL;
+}

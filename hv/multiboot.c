@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* Multiboot 1 and 2: what the loader says, as a struct boot_info. */
+#include "hv/multiboot.h"
+
+#include "hv/boot.h"
+#include "hv/console.h"
+#include "hv/string.h"
+
+_Noreturn void multiboot_main(u32 magic, u32 info);
+
+static struct boot_info boot;
+
+static void add_range(u64 base, u64 size, u32 type)
+{
+	if (memmap_add(&boot.map, base, size, type))
+		panic("the memory map has more than %d ranges", MEMMAP_MAX);
+}
+
+static void add_module(u32 start, u32 end, const char *string, bool named)
+{
+	struct boot_module *module = &boot.module[boot.modules];
+
+	if (boot.modules == BOOT_MODULES || end < start)
+		return;
+	boot.modules++;
+	module->base = start;
+	module->size = end - start;
+	/* Loaders of version 1 put the file's name in front of its arguments. */
+	for (; named && *string && *string != ' '; string++)
+		;
+	for (; *string == ' '; string++)
+		;
+	copy_string(module->args, string, sizeof(module->args));
+}
+
+static void set_screen(const struct mb_frame_buffer *fb, const struct mb_colours *c)
+{
+	boot.screen.base = fb->base;
+	boot.screen.pitch = fb->pitch;
+	boot.screen.width = fb->width;
+	boot.screen.height = fb->height;
+	boot.screen.bpp = fb->bpp;
+	boot.screen.type = fb->type;
+	if (fb->type != 1)
+		return;
+	boot.screen.red_pos = c->red_pos;
+	boot.screen.red_size = c->red_size;
+	boot.screen.green_pos = c->green_pos;
+	boot.screen.green_size = c->green_size;
+	boot.screen.blue_pos = c->blue_pos;
+	boot.screen.blue_size = c->blue_size;
+}
+
+/* ---- version 1 ---- */
+
+static void multiboot1(const struct mb1_info *info)
+{
+	const struct mb1_module *list = (void *)(u64)info->module_list;
+
+	boot.way = "multiboot 1";
+	if (info->flags & MB1_COMMAND_LINE)
+		copy_string(boot.args, (void *)(u64)info->command_line, sizeof(boot.args));
+	if (!(info->flags & MB1_MAP))
+		panic("multiboot gave no memory map");
+	for (u32 at = 0; at < info->map_size;) {
+		const struct mb1_range *r = (void *)(u64)(info->map + at);
+
+		add_range(r->base, r->len, r->type);
+		at += r->size + sizeof(r->size);
+	}
+	for (u32 i = 0; info->flags & MB1_MODULES && i < info->modules; i++)
+		add_module(list[i].start, list[i].end, (void *)(u64)list[i].string, true);
+	if (info->flags & MB1_FRAME_BUFFER)
+		set_screen(&info->frame_buffer, &info->colours);
+}
+
+/* ---- version 2 ---- */
+
+static void add_map(const struct mb2_map *map)
+{
+	for (u32 at = sizeof(*map); at + map->entry_size <= map->tag.size; at += map->entry_size) {
+		const struct mb2_range *r = (void *)((u8 *)map + at);
+
+		add_range(r->base, r->len, r->type);
+	}
+}
+
+static void set_efi_map(const struct mb2_efi_map *map)
+{
+	boot.way = "multiboot 2 (UEFI)";
+	boot.efi_map = (u64)map->map;
+	boot.efi_map_size = map->tag.size - sizeof(*map);
+	boot.efi_desc_size = map->descriptor_size;
+	boot.efi_desc_version = map->version;
+}
+
+static void take_tag(const struct mb2_tag *tag)
+{
+	const struct mb2_module *module = (void *)tag;
+	const struct mb2_frame_buffer *fb = (void *)tag;
+
+	switch (tag->type) {
+	case MB2_COMMAND_LINE:
+		copy_string(boot.args, (const char *)(tag + 1), sizeof(boot.args));
+		break;
+	case MB2_MODULE:
+		add_module(module->start, module->end, module->string, false);
+		break;
+	case MB2_MAP:
+		add_map((void *)tag);
+		break;
+	case MB2_FRAME_BUFFER:
+		set_screen(&fb->frame_buffer, &fb->colours);
+		break;
+	case MB2_EFI64:
+		boot.efi_system_table = ((struct mb2_efi64 *)tag)->system_table;
+		break;
+	case MB2_RSDP_OLD:
+	case MB2_RSDP_NEW:
+		boot.rsdp = (hpa_t)(tag + 1);
+		break;
+	case MB2_EFI_MAP:
+		set_efi_map((void *)tag);
+		break;
+	}
+}
+
+static void multiboot2(const struct mb2_info *info)
+{
+	const struct mb2_tag *tag = (void *)(info + 1);
+
+	boot.way = "multiboot 2 (BIOS)";
+	for (; tag->type != MB2_END; tag = (void *)((u8 *)tag + ALIGN_UP(tag->size, 8)))
+		take_tag(tag);
+}
+
+/* From boot.S. */
+void multiboot_main(u32 magic, u32 info)
+{
+	console_init();
+	if (magic == MB1_MAGIC)
+		multiboot1((void *)(u64)info);
+	else if (magic == MB2_MAGIC)
+		multiboot2((void *)(u64)info);
+	else
+		panic("started by no multiboot loader (EAX %08x)", magic);
+	hv_main(&boot);
+}

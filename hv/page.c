@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The page pool: a row of never used pages, which shrinks, and a list of those
+ * given back, linked through their first words.
+ */
+#include "hv/page.h"
+
+#include "hv/lock.h"
+#include "hv/string.h"
+
+struct free_page {
+	struct free_page *next;
+};
+
+static struct spinlock pool_lock;
+static hpa_t pool, pool_end;
+static struct free_page *free_list;
+static u64 free_pages;
+
+void page_pool_init(hpa_t base, hpa_t end)
+{
+	pool = ALIGN_UP(base, PAGE_SIZE);
+	pool_end = ALIGN_DOWN(end, PAGE_SIZE);
+	free_pages = (pool_end - pool) / PAGE_SIZE;
+}
+
+/* From the row's end, so that rows which need an alignment can come from its start. */
+static void *take_fresh(void)
+{
+	if (pool == pool_end)
+		return NULL;
+	pool_end -= PAGE_SIZE;
+	return (void *)pool_end;
+}
+
+void *page_alloc(void)
+{
+	void *page;
+
+	lock(&pool_lock);
+	page = free_list;
+	if (page)
+		free_list = free_list->next;
+	else
+		page = take_fresh();
+	if (page)
+		free_pages--;
+	unlock(&pool_lock);
+	return page ? memset(page, 0, PAGE_SIZE) : NULL;
+}
+
+static void give_back(void *page)
+{
+	struct free_page *p = page;
+
+	p->next = free_list;
+	free_list = p;
+	free_pages++;
+}
+
+void page_free(void *page)
+{
+	lock(&pool_lock);
+	give_back(page);
+	unlock(&pool_lock);
+}
+
+void *page_alloc_row(unsigned count)
+{
+	u64 size = count * PAGE_SIZE;
+	/* A power of two is aligned to itself. */
+	u64 align = count & (count - 1) ? PAGE_SIZE : size;
+	void *row = NULL;
+
+	lock(&pool_lock);
+	if (ALIGN_UP(pool, align) + size <= pool_end) {
+		for (; pool & (align - 1); pool += PAGE_SIZE, free_pages--)
+			give_back((void *)pool);
+		row = (void *)pool;
+		pool += size;
+		free_pages -= count;
+	}
+	unlock(&pool_lock);
+	return row ? memset(row, 0, size) : NULL;
+}
+
+u64 page_free_bytes(void)
+{
+	return free_pages * PAGE_SIZE;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* Stands in for parts that are on their way; each goes when its part comes. */
+#include "hv/console.h"
+#include "hv/exit.h"
+
+static bool present(void)
+{
+	return true;
+}
+
+static int cpu_on(void)
+{
+	return 0;
+}
+
+__attribute__((weak)) const struct hvm_ops svm_ops = {.name = "svm", .present = present, .cpu_on = cpu_on};
+
+__attribute__((weak)) void primary_init(const struct boot_info *boot)
+{
+	(void)boot;
+}
+
+__attribute__((weak)) void primary_cpu_init(struct cpu *cpu)
+{
+	(void)cpu;
+}
+
+__attribute__((weak)) void cpu_run(struct cpu *cpu)
+{
+	while (cpu->id)
+		__asm__ volatile("hlt");
+	panic("no svm_ops yet");
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* All CPUs: found in the MADT, started one after the other through a page below 1 MiB. */
+#include "hv/acpi.h"
+#include "hv/apic.h"
+#include "hv/boot.h"
+#include "hv/console.h"
+#include "hv/cpu.h"
+#include "hv/exit.h"
+#include "hv/insn.h"
+#include "hv/page.h"
+#include "hv/string.h"
+#include "hv/trap.h"
+
+enum {
+	MADT_ENTRIES = 44,
+	MADT_LAPIC = 0,
+	MADT_X2APIC = 9,
+	MADT_ENABLED = 1,
+	START_TIMEOUT_MS = 1000,
+};
+
+struct __attribute__((packed)) madt_entry {
+	u8 type, length;
+	union {
+		struct __attribute__((packed)) {
+			u8 acpi_id, apic_id;
+			u32 flags;
+		} lapic;
+		struct __attribute__((packed)) {
+			u16 reserved;
+			u32 apic_id, flags, acpi_id;
+		} x2apic;
+	};
+};
+
+extern u8 ap_trampoline[], ap_trampoline_end[], ap_cr3[], ap_gdtr[], ap_far[], ap_entry[], boot_gdtr[];
+extern u64 ap_stack;
+_Noreturn void ap_main(void);
+
+struct cpu *cpus[CPU_MAX];
+unsigned ncpus;
+
+/* This CPU takes its place in the list. */
+static void enlist(struct cpu *cpu)
+{
+	cpu->id = ncpus;
+	cpu->apic_id = apic_id();
+	cpus[ncpus] = cpu;
+	ncpus++;
+}
+
+void cpu_init_boot(void)
+{
+	enlist(this_cpu());
+	this_cpu()->online = true;
+}
+
+/* From boot.S: an AP, with its stack. */
+void ap_main(void)
+{
+	struct cpu *cpu = this_cpu();
+	int ret;
+
+	trap_load();
+	cpu->apic_id = apic_id();
+	ret = hvm->cpu_on();
+	if (ret)
+		panic("CPU with APIC %u: %s cannot be enabled: %d", cpu->apic_id, hvm->name, ret);
+	primary_cpu_init(cpu);
+	__atomic_store_n(&cpu->online, true, __ATOMIC_RELEASE);
+	cpu_run(cpu);
+}
+
+/* The code for page, with its addresses. */
+static void put_trampoline(hpa_t page)
+{
+	u8 *to = (u8 *)page;
+
+	memcpy(to, ap_trampoline, (size_t)(ap_trampoline_end - ap_trampoline));
+	*(u64 *)(to + (ap_cr3 - ap_trampoline)) = read_cr3();
+	memcpy(to + (ap_gdtr - ap_trampoline), boot_gdtr, sizeof(struct table_register));
+	*(u32 *)(to + (ap_far - ap_trampoline)) = (u32)(u64)ap_entry;
+}
+
+static void start(u32 id, hpa_t page)
+{
+	struct cpu *cpu = page_alloc_row(CPU_STACK / PAGE_SIZE);
+
+	if (!cpu || ncpus == CPU_MAX)
+		panic("no room for the CPU with APIC %u", id);
+	cpu->id = ncpus;
+	cpu->apic_id = id;
+	cpus[ncpus] = cpu;
+	ap_stack = (u64)cpu + CPU_STACK;
+	apic_send(id, ICR_INIT);
+	delay_us(10000);
+	for (unsigned i = 0; i < 2; i++) {
+		apic_send(id, ICR_STARTUP | (u32)(page >> PAGE_SHIFT));
+		delay_us(200);
+	}
+	for (unsigned i = 0; i < START_TIMEOUT_MS; i++) {
+		if (__atomic_load_n(&cpu->online, __ATOMIC_ACQUIRE)) {
+			ncpus++;
+			return;
+		}
+		delay_us(1000);
+	}
+	panic("the CPU with APIC %u does not start", id);
+}
+
+static bool usable(const struct madt_entry *e, u32 *id)
+{
+	if (e->type == MADT_LAPIC && e->length >= 8) {
+		*id = e->lapic.apic_id;
+		return e->lapic.flags & MADT_ENABLED && *id != 0xff;
+	}
+	if (e->type == MADT_X2APIC && e->length >= 16) {
+		*id = e->x2apic.apic_id;
+		return e->x2apic.flags & MADT_ENABLED && *id != 0xffffffff;
+	}
+	return false;
+}
+
+/* A page of RAM that a start-up IPI can name. Its contents come back. */
+static hpa_t find_page(const struct memmap *map)
+{
+	for (hpa_t page = 0x9f000; page >= 0x1000; page -= PAGE_SIZE)
+		if (memmap_is(map, page, PAGE_SIZE, MEM_RAM))
+			return page;
+	panic("no RAM below 1 MiB for the start of CPUs");
+}
+
+void cpus_start(hpa_t rsdp, const struct memmap *map)
+{
+	const struct acpi_header *madt = acpi_table(rsdp, "APIC");
+	hpa_t page = find_page(map);
+	void *saved = page_alloc();
+	u32 id;
+
+	if (!madt || !saved) {
+		print("mullion: no MADT: one CPU\n");
+		return;
+	}
+	memcpy(saved, (void *)page, PAGE_SIZE);
+	put_trampoline(page);
+	for (u32 at = MADT_ENTRIES; at + 2 <= madt->length;) {
+		const struct madt_entry *e = (void *)((u8 *)madt + at);
+
+		if (usable(e, &id) && id != this_cpu()->apic_id)
+			start(id, page);
+		at += MAX(e->length, 2);
+	}
+	memcpy((void *)page, saved, PAGE_SIZE);
+	page_free(saved);
+	print("mullion: %u CPU%s\n", ncpus, ncpus > 1 ? "s" : "");
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* Memory and strings, by the CPU's own string instructions. */
+#include "hv/string.h"
+
+void *memcpy(void *to, const void *from, size_t size)
+{
+	void *d = to;
+
+	__asm__ volatile("rep movsb" : "+D"(d), "+S"(from), "+c"(size) : : "memory");
+	return to;
+}
+
+void *memmove(void *to, const void *from, size_t size)
+{
+	u8 *d = (u8 *)to + size - 1;
+	const u8 *s = (const u8 *)from + size - 1;
+
+	if ((u64)to - (u64)from >= size)
+		return memcpy(to, from, size);
+	__asm__ volatile("std; rep movsb; cld" : "+D"(d), "+S"(s), "+c"(size) : : "memory");
+	return to;
+}
+
+void *memset(void *to, int byte, size_t size)
+{
+	void *d = to;
+
+	__asm__ volatile("rep stosb" : "+D"(d), "+c"(size) : "a"(byte) : "memory");
+	return to;
+}
+
+int memcmp(const void *a, const void *b, size_t size)
+{
+	const u8 *x = a, *y = b;
+
+	for (size_t i = 0; i < size; i++)
+		if (x[i] != y[i])
+			return x[i] - y[i];
+	return 0;
+}
+
+size_t strlen(const char *s)
+{
+	size_t n = 0;
+
+	while (s[n])
+		n++;
+	return n;
+}
+
+void copy_string(char *to, const char *from, size_t size)
+{
+	size_t n = MIN(strlen(from), size - 1);
+
+	memcpy(to, from, n);
+	to[n] = 0;
+}
