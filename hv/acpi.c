@@ -2,6 +2,7 @@
 /* Finding ACPI tables: RSDP, XSDT or RSDT, and what they list. */
 #include "hv/acpi.h"
 
+#include "hv/efi.h"
 #include "hv/string.h"
 
 enum { RSDP_V1_SIZE = 20, EBDA_POINTER = 0x40e, TABLE_MAX = 1 << 20 };
@@ -34,16 +35,27 @@ static hpa_t scan(hpa_t base, u64 size)
 	return 0;
 }
 
-hpa_t acpi_find_rsdp(void)
+static hpa_t find_bios(void)
 {
 	hpa_t pointer = EBDA_POINTER;
-	hpa_t ebda;
+	hpa_t ebda, found = 0;
 
 	__asm__("" : "+r"(pointer)); /* low memory is no null pointer here */
 	ebda = (hpa_t) * (u16 *)pointer << 4;
-	hpa_t found = ebda >= KIB(512) && ebda < KIB(639) ? scan(ebda, KIB(1)) : 0;
-
+	if (ebda >= KIB(512) && ebda < KIB(639))
+		found = scan(ebda, KIB(1));
 	return found ? found : scan(0xe0000, 0x20000);
+}
+
+hpa_t acpi_find_rsdp(hpa_t efi_system_table)
+{
+	static const struct efi_guid guid = EFI_ACPI_20_GUID;
+	const struct efi_system_table *efi = (void *)efi_system_table;
+
+	for (u64 i = 0; efi && i < efi->config_count; i++)
+		if (!memcmp(&efi->config[i].guid, &guid, sizeof(guid)))
+			return efi->config[i].table;
+	return efi ? 0 : find_bios();
 }
 
 static bool good(const struct acpi_header *table)

@@ -12,7 +12,10 @@ struct __attribute__((packed)) acpi_header {
 	u32 oem_revision, creator, creator_revision;
 };
 
-/* Looks where a BIOS puts it; 0: not there. */
-hpa_t acpi_find_rsdp(void);
+/*
+ * The firmware's own RSDP: by the EFI system table, or (0) where a BIOS puts it. 0: not there.
+ * (A boot loader's copy lies in memory that the primary VM is free to use.)
+ */
+hpa_t acpi_find_rsdp(hpa_t efi_system_table);
 /* The first table with this signature and a right checksum, or NULL. */
 const void *acpi_table(hpa_t rsdp, const char *signature);

@@ -47,7 +47,7 @@ void hv_main(struct boot_info *boot)
 	leave_map(boot);
 	paging_init(&boot->map);
 	if (!boot->rsdp)
-		boot->rsdp = acpi_find_rsdp();
+		boot->rsdp = acpi_find_rsdp(boot->efi_system_table);
 	cpu_init_boot();
 	if (!hvm->present())
 		panic("no %s here", hvm->name);

@@ -115,10 +115,6 @@ static void take_tag(const struct mb2_tag *tag)
 	case MB2_EFI64:
 		boot.efi_system_table = ((struct mb2_efi64 *)tag)->system_table;
 		break;
-	case MB2_RSDP_OLD:
-	case MB2_RSDP_NEW:
-		boot.rsdp = (hpa_t)(tag + 1);
-		break;
 	case MB2_EFI_MAP:
 		set_efi_map((void *)tag);
 		break;

@@ -49,8 +49,6 @@ enum {
 	MB2_MAP = 6,
 	MB2_FRAME_BUFFER = 8,
 	MB2_EFI64 = 12,
-	MB2_RSDP_OLD = 14,
-	MB2_RSDP_NEW = 15,
 	MB2_EFI_MAP = 17,
 };
 
