@@ -17,13 +17,15 @@ enum { DOMAIN_MAX = 16, VCPU_MAX = 128 };
 
 struct domain {
 	u32 handle; /* 0: free slot or the primary VM */
-	bool primary, ending; /* ending: no vCPU is entered any more */
+	bool primary;
+	_Atomic bool ending; /* no vCPU is entered any more */
 	u32 flags; /* VM_* */
 	struct spinlock lock;
 	u64 *root; /* level 4 table */
 	u64 pages, private_pages;
 	struct control_cpuid *cpuid; /* a page of our own, sorted as given */
-	unsigned ncpuid;
+	unsigned ncpuid, nvcpus;
+	u64 walk_from, walk_next; /* where a call that said CONTROL_AGAIN goes on */
 	u32 asid;
 	_Atomic u32 running; /* vCPUs in guest mode or on their way */
 	u32 generation; /* of the tables: a vCPU with an older one flushes before it runs */
