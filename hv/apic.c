@@ -5,7 +5,6 @@
 #include "hv/insn.h"
 
 enum {
-	APIC_X2 = 0x400, /* in APIC_BASE */
 	APIC_ID = 0x20,
 	APIC_ICR_LOW = 0x300,
 	APIC_ICR_HIGH = 0x310,
@@ -17,7 +16,7 @@ enum {
 
 static bool x2apic(void)
 {
-	return rdmsr(MSR_APIC_BASE) & APIC_X2;
+	return rdmsr(MSR_APIC_BASE) & APIC_BASE_X2;
 }
 
 static volatile u32 *reg(unsigned offset)

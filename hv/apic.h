@@ -4,6 +4,8 @@
 
 #include "lib/types.h"
 
+enum { APIC_BASE_X2 = 0x400 }; /* in MSR_APIC_BASE */
+
 enum {
 	ICR_NMI = 0x4400,
 	ICR_INIT = 0x4500,

@@ -20,6 +20,7 @@ struct cpu {
 	_Atomic u32 nmis; /* NMIs taken by our handler (trap.c) and not looked at yet */
 	_Atomic u32 kick_nmis; /* NMIs sent by cpu_kick and not yet taken */
 	bool online;
+	_Atomic bool in_guest; /* only then has a kick to send an NMI */
 	void *host_save; /* SVM: the host save area; VT-x: the VMXON region */
 	u64 exits[2][EXIT_REASONS]; /* counters; [0] primary, [1] guests; only this CPU writes */
 	u64 calls[CALL_COUNT];
@@ -47,9 +48,9 @@ void cpu_init_boot(void);
 struct memmap;
 void cpus_start(hpa_t rsdp, const struct memmap *map);
 /*
- * Sets kick bits, sends an NMI, and waits until the other CPU has taken them; takes
- * its own meanwhile, so that two may kick each other. No lock may be held that the
- * handling of a kick takes.
+ * Sets kick bits, and waits until the other CPU is out of its guest; it takes them
+ * before it enters one again. Locks may be held: a CPU that waits for one is not in
+ * its guest.
  */
 void cpu_kick(struct cpu *cpu, u32 kick);
 /* What the CPU does for the rest of its life: run current, handle its exit. */

@@ -22,13 +22,13 @@ struct domain {
 	u32 flags; /* VM_* */
 	struct spinlock lock;
 	u64 *root; /* level 4 table */
+	u64 *retired; /* tables to be freed after the next flush */
 	u64 pages, private_pages;
 	struct control_cpuid *cpuid; /* a page of our own, sorted as given */
 	unsigned ncpuid, nvcpus;
 	u64 walk_from, walk_next; /* where a call that said CONTROL_AGAIN goes on */
-	u32 asid;
 	_Atomic u32 running; /* vCPUs in guest mode or on their way */
-	u32 generation; /* of the tables: a vCPU with an older one flushes before it runs */
+	_Atomic u32 generation; /* of the tables: a vCPU with an older one flushes before it runs */
 };
 
 struct hv_vcpu {
@@ -40,7 +40,7 @@ struct hv_vcpu {
 	struct control_vcpu *page; /* guests: the VMM's shared page */
 	void *xsave; /* XSAVE area, own pages */
 	void *xsave_page; /* guests: the VMM's page for the image */
-	u64 xcr0, tsc_aux, spec_ctrl, dr[4];
+	u64 xcr0, tsc_aux, spec_ctrl, dr[4]; /* what hw has no place for, while not loaded */
 	u32 generation;
 	_Atomic bool busy; /* runs, or its state is being moved */
 	/* primary only */
@@ -71,7 +71,9 @@ int npt_unmap(struct domain *d, u64 gpa, u64 size);
  * entry covers, 4 KiB to 512 GiB, also when it is empty; *flags as mapped, owner included.
  */
 hpa_t npt_lookup(const struct domain *d, u64 gpa, unsigned *flags, u64 *size);
-void npt_free(struct domain *d);
+void npt_free(struct domain *d); /* the root table, too */
+void npt_free_retired(struct domain *d);
+extern unsigned npt_largest; /* level of the largest pages: 3 (1 GiB) or 2 */
 /* After the tables of d have lost rights: no CPU uses the old ones when this returns. */
 void domain_flush(struct domain *d);
 
@@ -89,3 +91,7 @@ void vcpu_reset_state(struct control_state *s);
 /* Allocates what all vCPUs have (hw, xsave), puts it into the reset state. 0 or -ENOMEM. */
 int vcpu_make(struct hv_vcpu *v);
 void vcpu_free(struct hv_vcpu *v);
+
+/* Of this machine's CPUs: the end of physical addresses; the bits of EFER that a VM may set. */
+u64 physical_end(void);
+u64 efer_known(void);

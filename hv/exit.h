@@ -8,6 +8,9 @@
 
 extern const char *const exit_names[EXIT_REASONS];
 
+/* exit.c: this CPU goes over to another vCPU. */
+void cpu_switch(struct cpu *cpu, struct hv_vcpu *to);
+
 /* primary.c: the primary VM. Makes domain 0, its tables and the BSP's vCPU, with the kernel loaded. */
 struct boot_info;
 struct memmap;

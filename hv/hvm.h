@@ -63,7 +63,7 @@ struct hv_exit {
 enum { NPT_READ = 1, NPT_WRITE = 2, NPT_EXEC = 4, NPT_UNCACHED = 8, NPT_LARGE = 16, NPT_TABLE = 32 };
 /*
  * The primary VM's tables name the owner of each page that a guest has: 1 to 31,
- * 0 for none. pte() keeps it in bits that the hardware ignores (56:52).
+ * 0 for none. npt.c keeps it in bits that the hardware ignores.
  */
 #define NPT_OWNER(n) ((unsigned)(n) << 8)
 #define NPT_OWNER_OF(flags) ((flags) >> 8 & 31)
@@ -91,6 +91,9 @@ struct hvm_ops {
 	void (*nmi_window)(struct hv_vcpu *v, bool on);
 	/* Behind an instruction of this length. */
 	void (*skip)(struct hv_vcpu *v, unsigned length);
+	/* What an instruction has made of them, done for the guest. */
+	void (*resume_at)(struct hv_vcpu *v, u64 rip, u64 rflags);
+	u64 (*cr4)(struct hv_vcpu *v);
 	/*
 	 * The state of a vCPU that is not loaded; STATE_XSAVE is not among it. set
 	 * stores whatever it gets: vcpu_set() in domain.c checks.
@@ -106,6 +109,8 @@ struct hvm_ops {
 	void (*record_out)(struct hv_vcpu *v, struct control_record *r);
 	/* An entry of the nested tables; level 1 is 4 KiB, NPT_LARGE at 2 and 3. */
 	u64 (*pte)(hpa_t hpa, unsigned flags, unsigned level);
+	/* Waits for an NMI or INIT, and lets it through to our handler. */
+	void (*idle)(void);
 	/* Before v runs again: its nested translations are stale. */
 	void (*flush)(struct hv_vcpu *v);
 };

@@ -1,48 +1,52 @@
 /* SPDX-License-Identifier: MIT */
 /* Stands in for parts that are on their way; each goes when its part comes. */
 #include "hv/console.h"
-#include "hv/boot.h"
 #include "hv/exit.h"
 
-static bool present(void)
-{
-	return true;
-}
-
-static int cpu_on(void)
-{
-	return 0;
-}
-
-__attribute__((weak)) const struct hvm_ops svm_ops = {.name = "svm", .present = present, .cpu_on = cpu_on};
-
-__attribute__((weak)) void primary_init(const struct boot_info *boot)
-{
-	struct hv_vcpu v = {0};
-
-	v.gpr = v.gpr_store;
-	print("linux_load %d\n", linux_load(boot, &boot->map, &v));
-}
-
-__attribute__((weak)) void vcpu_reset_state(struct control_state *s)
-{
-	(void)s;
-}
-
-__attribute__((weak)) int vcpu_set(struct hv_vcpu *v, const struct control_state *s, u32 mask)
-{
-	print("rip %lx\n", s->rip);
-	return v && mask ? 0 : 1;
-}
-
-__attribute__((weak)) void primary_cpu_init(struct cpu *cpu)
+__attribute__((weak)) void guest_exit(struct cpu *cpu, struct hv_vcpu *v, struct hv_exit *exit)
 {
 	(void)cpu;
+	(void)v;
+	(void)exit;
 }
 
-__attribute__((weak)) void cpu_run(struct cpu *cpu)
+__attribute__((weak)) bool guest_page_touched(u64 gpa)
 {
-	while (cpu->id)
-		__asm__ volatile("hlt");
-	panic("no svm_ops yet");
+	(void)gpa;
+	return false;
+}
+
+__attribute__((weak)) bool control_call(struct cpu *cpu, struct hv_vcpu *v)
+{
+	(void)cpu;
+	(void)v;
+	return false;
+}
+
+__attribute__((weak)) void control_init(hpa_t *page)
+{
+	*page = 0;
+}
+
+__attribute__((weak)) void pci_init(hpa_t rsdp)
+{
+	(void)rsdp;
+}
+
+__attribute__((weak)) bool pci_port_access(u16 port, unsigned size, bool in, u32 *value)
+{
+	(void)port;
+	(void)size;
+	(void)in;
+	(void)value;
+	return false;
+}
+
+__attribute__((weak)) bool pci_memory_access(u64 gpa, unsigned size, bool write, u64 *value)
+{
+	(void)gpa;
+	(void)size;
+	(void)write;
+	(void)value;
+	return false;
 }

@@ -8,7 +8,7 @@
 #include "hv/domain.h"
 #include "hv/insn.h"
 
-enum { VECTORS = 32, VECTOR_NMI = 2, ENTRY_SIZE = 16, GATE_INTERRUPT = 0x8e00, SEL_CODE = 8 };
+enum { VECTORS = 32, VECTOR_NMI = 2, VECTOR_SX = 30, ENTRY_SIZE = 16, GATE_INTERRUPT = 0x8e00, SEL_CODE = 8 };
 
 struct gate {
 	u16 low, selector, attr, middle;
@@ -96,6 +96,8 @@ void trap(struct trap_frame *f)
 		atomic_fetch_add(&this_cpu()->nmis, 1);
 		return;
 	}
+	if (f->vector == VECTOR_SX) /* an INIT, which SVM has made an exception of (svm.h, VM_CR_R_INIT) */
+		return;
 	dump_registers(f);
 	panic("exception %lu, error code %lx, at image offset %lx", f->vector, f->error,
 		f->rip - (u64)image_start + MIB(1));
