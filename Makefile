@@ -29,6 +29,13 @@ run:
 	@scripts/images default
 	@exec $(BUILD)/mullion run $(ARGS)
 
+# The microhypervisor in an emulated PC, with a primary VM and a guest in it.
+run-metal:
+	@scripts/setup metal
+	@$(MAKE) --no-print-directory build
+	@scripts/images default
+	@exec scripts/run-metal $(ARGS)
+
 # Everything that can fail; the last line counts.
 test:
 	@scripts/setup test
@@ -85,4 +92,4 @@ check:
 clean:
 	@rm -rf build build-clang tags coverage
 
-.PHONY: all build hv run test soak bench images install tags man coverage format check clean
+.PHONY: all build hv run run-metal test soak bench images install tags man coverage format check clean
