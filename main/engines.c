@@ -10,10 +10,8 @@
 
 static void examine_metal(struct engine_report *report)
 {
-	report->name = "metal";
-	report->usable = false;
-	snprintf(report->why, sizeof(report->why),
-		"needs Mullion's own hypervisor below this system; it is not built yet. Nothing to do");
+	report->name = metal_engine.name;
+	report->usable = metal_engine.probe(report->why, sizeof(report->why)) == 0;
 }
 
 static void examine_kvm(struct engine_report *report)
@@ -53,17 +51,30 @@ void engines_examine(struct engine_report report[ENGINES])
 	examine_translate(&report[2]);
 }
 
+/* Best first. */
+static const struct engine_ops *const built[] = {&metal_engine, &translate_engine};
+
 const struct engine_ops *engines_choose(const char *name, char *why, size_t len)
 {
-	char reason[256] = "";
+	char blocked[256] = ""; /* what a better engine lacks that the user can give it */
 
-	if (translate_engine.probe(reason, sizeof(reason))) {
-		snprintf(why, len, "%s", *reason ? reason : "this CPU cannot run it");
-		return NULL;
+	snprintf(why, len, "there is none of that name");
+	for (size_t i = 0; i < ARRAY_SIZE(built); i++) {
+		const struct engine_ops *engine = built[i];
+		int ret;
+
+		if (name && strcmp(name, engine->name))
+			continue;
+		ret = engine->probe(why, len);
+		if (!ret) {
+			if (name)
+				snprintf(why, len, "as asked");
+			else if (*blocked)
+				snprintf(why, len, "%s", blocked);
+			return engine;
+		}
+		if (ret != -ENODEV)
+			snprintf(blocked, sizeof(blocked), "%.16s: %.200s", engine->name, why);
 	}
-	if (name)
-		snprintf(why, len, "as asked");
-	else
-		snprintf(why, len, "kvm and metal are not built yet");
-	return &translate_engine;
+	return NULL;
 }

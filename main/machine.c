@@ -66,7 +66,7 @@ static int check_memory(u64 size, struct err *err)
 }
 
 /* Aligned so that the guest's large pages can be the host's; nothing is touched yet. */
-static u8 *map_ram(u64 size)
+static u8 *map_any_ram(u64 size)
 {
 	u8 *map = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -83,6 +83,36 @@ static u8 *map_ram(u64 size)
 	return ram;
 }
 
+static int map_ram(struct machine *m, u64 size, struct err *err)
+{
+	const struct engine_ops *engine = m->vm.engine;
+
+	if (engine->ram_map)
+		return engine->ram_map(&m->vm, size, &m->ram, err);
+	m->ram = map_any_ram(size);
+	if (!m->ram)
+		return err_set(err, ENOMEM, "the host does not give %llu MiB of memory: %s",
+			(unsigned long long)(size / MIB(1)), strerror(errno));
+	return 0;
+}
+
+static void clear_ram(struct machine *m)
+{
+	if (m->vm.engine->ram_clear)
+		m->vm.engine->ram_clear(&m->vm);
+	else
+		madvise(m->ram, m->options->memory, MADV_DONTNEED);
+}
+
+static void unmap_ram(struct machine *m)
+{
+	if (m->vm.engine->ram_unmap)
+		m->vm.engine->ram_unmap(&m->vm);
+	else if (m->ram)
+		munmap(m->ram, m->options->memory);
+	m->ram = NULL;
+}
+
 static int add_ram(struct machine *m, struct err *err)
 {
 	u64 size = m->options->memory;
@@ -91,10 +121,9 @@ static int add_ram(struct machine *m, struct err *err)
 
 	if (ret)
 		return ret;
-	m->ram = map_ram(size);
-	if (!m->ram)
-		return err_set(err, ENOMEM, "the host does not give %llu MiB of memory: %s",
-			(unsigned long long)(size / MIB(1)), strerror(errno));
+	ret = map_ram(m, size, err);
+	if (ret)
+		return ret;
 	m->ram_below = MIN(size, HOLE_BASE);
 	m->ram_above = size - m->ram_below;
 	m->ram_low = (struct region){.name = "ram", .size = m->ram_below, .host = m->ram, .direct = direct};
@@ -237,6 +266,7 @@ int machine_create(struct machine *m, struct loop *loop, const struct engine_ops
 	if (ret)
 		return ret;
 	m->vm.clock.rearm = clock_rearm;
+	m->vm.private_memory = options->private_memory;
 	ret = add_ram(m, err);
 	if (!ret)
 		ret = open_console(m, err);
@@ -252,9 +282,7 @@ void machine_destroy(struct machine *m)
 		m->console->ops->close(m->console);
 	m->console = NULL;
 	loop_timer_fini(m->loop, &m->timer);
-	if (m->ram)
-		munmap(m->ram, m->options->memory);
-	m->ram = NULL;
+	unmap_ram(m);
 }
 
 /* ---- what firmware would have done ---- */
@@ -315,6 +343,6 @@ int machine_load(struct machine *m, struct err *err)
 void machine_reset(struct machine *m)
 {
 	vm_reset(&m->vm);
-	madvise(m->ram, m->options->memory, MADV_DONTNEED);
+	clear_ram(m);
 	console_stdio_restart(m->console);
 }

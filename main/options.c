@@ -80,13 +80,13 @@ static int set_engine(struct options *options, const char *value, struct err *er
 {
 	if (!strcmp(value, "auto"))
 		options->engine = NULL;
-	else if (!strcmp(value, "translate"))
+	else if (!strcmp(value, "translate") || !strcmp(value, "metal"))
 		options->engine = value;
-	else if (!strcmp(value, "kvm") || !strcmp(value, "metal"))
-		return err_set(err, EINVAL, "--engine %s: not built yet; use translate or auto", value);
+	else if (!strcmp(value, "kvm"))
+		return err_set(err, EINVAL, "--engine kvm: not built yet; use metal, translate or auto");
 	else
-		return err_set(
-			err, EINVAL, "--engine %s: no such engine; there are auto and translate", value);
+		return err_set(err, EINVAL,
+			"--engine %s: no such engine; there are auto, metal and translate", value);
 	return 0;
 }
 
@@ -138,6 +138,14 @@ static int set_stats(struct options *options, const char *value, struct err *err
 	return 0;
 }
 
+static int set_private_memory(struct options *options, const char *value, struct err *err)
+{
+	(void)value;
+	(void)err;
+	options->private_memory = true;
+	return 0;
+}
+
 static int set_help(struct options *options, const char *value, struct err *err)
 {
 	(void)value;
@@ -158,6 +166,7 @@ static const struct option run_options[] = {
 	{"no-reboot", false, set_no_reboot},
 	{"debug-exit", false, set_debug_exit},
 	{"stats", false, set_stats},
+	{"private-memory", false, set_private_memory},
 	{"help", false, set_help},
 };
 
@@ -264,11 +273,12 @@ void options_run_help(FILE *out)
 	      "  --append STRING   kernel command line (default: \"" DEFAULT_COMMAND_LINE "\")\n"
 	      "  --memory SIZE     guest memory, for example 512M (the default) or 2G\n"
 	      "  --cpus N          vCPUs; 1 for now\n"
-	      "  --engine NAME     auto (the default) or translate\n"
+	      "  --engine NAME     auto (the default), metal (Mullion's own hypervisor) or translate\n"
 	      "  --console WHERE   the serial port: stdio (the default), a file name, or none\n"
 	      "  --no-reboot       end instead of resetting the VM\n"
 	      "  --timeout SECS    end after this time, with status 124\n"
 	      "  --debug-exit      a byte v written to port 0xf4 ends with status (v << 1) | 1\n"
+	      "  --private-memory  with metal: take the VM's memory out of this system's reach\n"
 	      "  --stats           print counters at the end (SIGUSR1 prints them at any time)\n"
 	      "\n"
 	      "Keys: Ctrl-A x quits, Ctrl-A Ctrl-A sends Ctrl-A, Ctrl-A h shows help.\n"

@@ -33,7 +33,7 @@ struct options {
 	const char *engine; /* NULL: auto */
 	enum console_kind console;
 	const char *console_path;
-	bool no_reboot, debug_exit, stats;
+	bool no_reboot, debug_exit, stats, private_memory;
 	u64 timeout_ns; /* 0: none */
 };
 

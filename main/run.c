@@ -2,6 +2,7 @@
 /* `mullion run`: builds the machine, runs it as often as it resets, and says how it ended. */
 #include "main/run.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <string.h>
 #include <time.h>
@@ -124,7 +125,8 @@ static int prepare(struct runner *r, const struct tsc_sample *started, struct er
 		return ret;
 	engine = engines_choose(r->options->engine, why, sizeof(why));
 	if (!engine)
-		return err_set(err, 1, "no engine runs here: %s; see mullion doctor", why);
+		return err_set(err, ENODEV, "engine %s does not run here: %s",
+			r->options->engine ? r->options->engine : "auto", why);
 	ret = machine_create(&r->machine, &r->loop, engine, r->options, kernel, initrd, started, err);
 	if (!ret)
 		ret = machine_load(&r->machine, err);

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "host/err.h"
 #include "lib/types.h"
 
 struct vm;
@@ -23,6 +24,13 @@ struct engine_ops {
 	const char *name;
 	/* May this host run the engine? 0, or -errno with one line in why. */
 	int (*probe)(char *why, size_t len);
+	/*
+	 * Guest RAM of the engine's own kind; all three NULL: any memory will do. Before
+	 * vm_init, and after vm_fini; clear is for a reset. 0, or -errno with a line in err.
+	 */
+	int (*ram_map)(struct vm *vm, u64 size, u8 **ram, struct err *err);
+	void (*ram_clear)(struct vm *vm);
+	void (*ram_unmap)(struct vm *vm);
 	/* All return 0 or -errno; _fini accepts a half-made object. */
 	int (*vm_init)(struct vm *vm);
 	void (*vm_fini)(struct vm *vm);
@@ -40,3 +48,4 @@ struct engine_ops {
 };
 
 extern const struct engine_ops translate_engine;
+extern const struct engine_ops metal_engine;

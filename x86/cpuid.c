@@ -189,6 +189,12 @@ static void add_host(const struct build *b, u32 leaf)
 	add(b, leaf, 0, &r);
 }
 
+/* Features that our C code provides on any host, where it is what runs the guest. */
+static u32 own(const struct build *b, u32 host, u32 features)
+{
+	return b->host->native ? host & features : features;
+}
+
 /* Bits that number the CPUs. */
 static unsigned cpu_bits(const struct build *b)
 {
@@ -211,7 +217,7 @@ static bool has_avx512(const struct build *b)
 
 static void add_leaf1(const struct build *b)
 {
-	const u32 own_c = F1C_PCID | F1C_X2APIC | F1C_TSC_DEADLINE | F1C_HYPERVISOR;
+	const u32 own_c = F1C_X2APIC | F1C_TSC_DEADLINE | F1C_HYPERVISOR;
 	const u32 host_d =
 		F1D_FPU | F1D_CX8 | F1D_CMOV | F1D_CLFLUSH | F1D_MMX | F1D_FXSR | F1D_SSE | F1D_SSE2;
 	const u32 own_d = F1D_DE | F1D_PSE | F1D_TSC | F1D_MSR | F1D_PAE | F1D_MCE | F1D_APIC | F1D_SEP |
@@ -223,7 +229,7 @@ static void add_leaf1(const struct build *b)
 	if (has_avx(b))
 		host_c |= NEED_AVX_1C;
 	host_leaf(b, 1, 0, &r);
-	r.ecx = (r.ecx & host_c) | own_c;
+	r.ecx = (r.ecx & host_c) | own(b, r.ecx, F1C_PCID) | own_c;
 	r.edx = (r.edx & host_d) | own_d;
 	if (b->t->ncpus > 1)
 		r.edx |= F1D_HTT;
@@ -252,7 +258,7 @@ static void add_caches(const struct build *b, u32 leaf)
 
 static void add_leaf7(const struct build *b)
 {
-	const u32 own_b = F7B_FSGSBASE | F7B_TSC_ADJUST | F7B_SMEP | F7B_INVPCID | F7B_SMAP;
+	const u32 own_b = F7B_FSGSBASE | F7B_SMEP | F7B_INVPCID | F7B_SMAP;
 	u32 b_mask = F7B_BMI1 | F7B_FDP_EXCPTN_ONLY | F7B_BMI2 | F7B_ERMS | F7B_ZERO_FCS_FDS | F7B_RDSEED |
 		     F7B_ADX | F7B_CLFLUSHOPT | F7B_CLWB | F7B_SHA;
 	u32 c_mask = F7C_GFNI | F7C_RDPID, d_mask = F7D_FSRM, a1_mask = 0;
@@ -274,9 +280,9 @@ static void add_leaf7(const struct build *b)
 	if (r.eax)
 		host_leaf(b, 7, 1, &r1);
 	r.eax = r1.eax & a1_mask ? 1 : 0;
-	r.ebx = (r.ebx & b_mask) | own_b;
-	r.ecx = (r.ecx & c_mask) | F7C_UMIP;
-	r.edx = (r.edx & d_mask) | (b->intel ? F7D_ARCH_CAPABILITIES : 0);
+	r.ebx = (r.ebx & b_mask) | own(b, r.ebx, own_b) | F7B_TSC_ADJUST;
+	r.ecx = (r.ecx & c_mask) | own(b, r.ecx, F7C_UMIP);
+	r.edx = (r.edx & d_mask) | (b->t->arch_capabilities ? F7D_ARCH_CAPABILITIES : 0);
 	add(b, 7, 0, &r);
 	add4(b, 7, 1, r1.eax & a1_mask, 0, 0, 0);
 }
@@ -357,7 +363,7 @@ static void add_extended1(const struct build *b)
 	}
 	host_leaf(b, 0x80000001, 0, &r);
 	r.ecx &= c_mask;
-	r.edx = (r.edx & d_mask) | own_d;
+	r.edx = (r.edx & d_mask) | own(b, r.edx, own_d);
 	if (!b->intel && b->t->ncpus > 1)
 		r.ecx |= FXC_CMP_LEGACY;
 	if (!b->intel)
@@ -451,19 +457,40 @@ static void set_limits(struct build *b)
 	b->host->cpuid(0x80000008, 0, &r);
 	bits = r.eax & 0xff;
 	t->phys_bits = MIN(MAX(bits, 36u), (unsigned)X86_PHYS_BITS_MAX);
-	t->arch_capabilities = b->intel ? ARCH_CAPABILITIES : 0;
+	t->arch_capabilities = b->intel && !b->host->native ? ARCH_CAPABILITIES : 0;
 	t->xcr0_allowed = allowed_xcr0(b);
 	t->efer_allowed = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
 	if (!b->intel)
 		t->efer_allowed |= EFER_FFXSR;
 	t->cr4_allowed = CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |
-			 CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_SMEP | CR4_SMAP;
+			 CR4_OSXMMEXCPT;
+}
+
+/* The bits of CR4 and XCR0 that stand for a feature. */
+static void allow_by_features(struct x86_cpuid_table *t)
+{
+	const struct x86_cpuid_regs *leaf1 = &x86_cpuid_find(t, 1, 0)->regs;
+	const struct x86_cpuid_regs *leaf7 = &x86_cpuid_find(t, 7, 0)->regs;
+
+	if (leaf1->ecx & F1C_XSAVE)
+		t->cr4_allowed |= CR4_OSXSAVE;
+	else
+		t->xcr0_allowed = 0;
+	if (leaf1->ecx & F1C_PCID)
+		t->cr4_allowed |= CR4_PCIDE;
+	if (leaf7->ebx & F7B_FSGSBASE)
+		t->cr4_allowed |= CR4_FSGSBASE;
+	if (leaf7->ebx & F7B_SMEP)
+		t->cr4_allowed |= CR4_SMEP;
+	if (leaf7->ebx & F7B_SMAP)
+		t->cr4_allowed |= CR4_SMAP;
+	if (leaf7->ecx & F7C_UMIP)
+		t->cr4_allowed |= CR4_UMIP;
 }
 
 void x86_cpuid_init(struct x86_cpuid_table *t, const struct x86_host *host, unsigned ncpus, u64 tsc_khz)
 {
 	struct build b = {.t = t, .host = host, .tsc_khz = tsc_khz};
-	const struct x86_cpuid_entry *leaf1;
 
 	t->count = 0;
 	t->ncpus = ncpus;
@@ -471,11 +498,7 @@ void x86_cpuid_init(struct x86_cpuid_table *t, const struct x86_host *host, unsi
 	add_basic(&b);
 	add_extended(&b);
 	add_hypervisor(&b);
-	leaf1 = x86_cpuid_find(t, 1, 0);
-	if (leaf1->regs.ecx & F1C_XSAVE)
-		t->cr4_allowed |= CR4_OSXSAVE;
-	else
-		t->xcr0_allowed = 0;
+	allow_by_features(t);
 }
 
 /* Leaves whose answer depends on ECX. */

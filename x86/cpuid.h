@@ -32,6 +32,7 @@ struct x86_cpuid_table {
 struct x86_host {
 	void (*cpuid)(u32 leaf, u32 subleaf, struct x86_cpuid_regs *out);
 	u64 xcr0; /* 0 when OSXSAVE is off */
+	bool native; /* the silicon runs the guest: what it lacks, nobody makes up for */
 };
 
 void x86_cpuid_init(struct x86_cpuid_table *t, const struct x86_host *host, unsigned ncpus, u64 tsc_khz);

@@ -188,7 +188,7 @@ static u64 wallclock_base(const struct vm *vm, u64 tsc_offset)
 
 static int cpuid_init(struct cpu *cpu)
 {
-	const struct x86_host host = { x86_native_cpuid, x86_native_xcr0() };
+	const struct x86_host host = { .cpuid = x86_native_cpuid, .xcr0 = x86_native_xcr0() };
 	struct x86_cpuid_table *t = calloc(1, sizeof(*t));
 
 	if (!t)

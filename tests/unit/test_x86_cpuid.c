@@ -81,7 +81,7 @@ static void intel_host(u32 leaf, u32 subleaf, struct x86_cpuid_regs *r)
 
 static void build(void (*fn)(u32, u32, struct x86_cpuid_regs *), u64 xcr0, unsigned ncpus)
 {
-	const struct x86_host host = {fn, xcr0};
+	const struct x86_host host = {.cpuid = fn, .xcr0 = xcr0};
 
 	memset(&table, 0xa5, sizeof(table));
 	memset(&cpu, 0, sizeof(cpu));
@@ -223,7 +223,7 @@ static void hypervisor(void **state)
 /* Whatever it is, the real host must make a usable table. */
 static void this_host(void **state)
 {
-	const struct x86_host host = {x86_native_cpuid, x86_native_xcr0()};
+	const struct x86_host host = {.cpuid = x86_native_cpuid, .xcr0 = x86_native_xcr0()};
 
 	(void)state;
 	memset(&cpu, 0, sizeof(cpu));

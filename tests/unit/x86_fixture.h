@@ -297,7 +297,7 @@ static void fx_host_cpuid(u32 leaf, u32 subleaf, struct x86_cpuid_regs *r)
 
 static MAYBE_UNUSED int fx_setup(void **state)
 {
-	const struct x86_host host = {fx_host_cpuid, 7};
+	const struct x86_host host = {.cpuid = fx_host_cpuid, .xcr0 = 7};
 	struct x86_state *s = &fx.cpu.s;
 
 	(void)state;

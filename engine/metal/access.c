@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The guest's memory as its own instructions see it: through its page tables,
+ * to RAM or to devices. The tables are walked anew each time, since the
+ * hypervisor does not tell when the guest changes them.
+ */
+#include <string.h>
+
+#include "engine/metal/metal.h"
+
+/* RAM that this process may touch, from a physical address to at most the page's end. */
+static u8 *ram(struct metal_vcpu *m, gpa_t gpa, u64 len)
+{
+	if (m->vm->private)
+		return NULL;
+	return space_host(&m->vcpu->vm->mem, gpa, len, DIRECT_READ | DIRECT_WRITE);
+}
+
+static int walk(struct metal_vcpu *m, gva_t gva, unsigned access, enum x86_priv priv, gpa_t *gpa)
+{
+	const struct x86_state *s = &m->x.s;
+	bool user = priv == PRIV_CPL && s->cpl == 3;
+	bool smap_ok = user || priv == PRIV_CPL ? user || s->rflags & FL_AC : false;
+	struct x86_walk w;
+
+	if (x86_walk(&m->x, gva, access, user, smap_ok, &w))
+		return -1;
+	*gpa = w.gpa;
+	return 0;
+}
+
+/* RAM may be shared with the guest's other vCPUs: an aligned value is one access. */
+static void copy(void *to, const void *from, unsigned size)
+{
+	switch (size) {
+	case 1:
+		*(u8 *)to = *(const u8 *)from;
+		break;
+	case 2:
+		memcpy(to, from, 2);
+		break;
+	case 4:
+		memcpy(to, from, 4);
+		break;
+	case 8:
+		memcpy(to, from, 8);
+		break;
+	default:
+		memcpy(to, from, size);
+	}
+}
+
+static bool whole(unsigned size)
+{
+	return size == 1 || size == 2 || size == 4 || size == 8;
+}
+
+/* Within a page. */
+static void read_phys(struct metal_vcpu *m, gpa_t gpa, u8 *to, unsigned size)
+{
+	u8 *host = ram(m, gpa, size);
+	u64 value;
+
+	if (host) {
+		copy(to, host, size);
+	} else if (whole(size)) {
+		value = space_read(&m->vcpu->vm->mem, gpa, size);
+		memcpy(to, &value, size);
+	} else {
+		for (unsigned i = 0; i < size; i++)
+			to[i] = (u8)space_read(&m->vcpu->vm->mem, gpa + i, 1);
+	}
+}
+
+static void write_phys(struct metal_vcpu *m, gpa_t gpa, const u8 *from, unsigned size)
+{
+	u8 *host = ram(m, gpa, size);
+	u64 value = 0;
+
+	if (host) {
+		copy(host, from, size);
+	} else if (whole(size)) {
+		memcpy(&value, from, size);
+		space_write(&m->vcpu->vm->mem, gpa, size, value);
+	} else {
+		for (unsigned i = 0; i < size; i++)
+			space_write(&m->vcpu->vm->mem, gpa + i, 1, from[i]);
+	}
+}
+
+/* An access's first page, and its second when it crosses. Both are looked up before either is touched. */
+struct span {
+	gpa_t gpa[2];
+	unsigned len[2];
+};
+
+static int find_span(struct metal_vcpu *m, gva_t gva, unsigned size, unsigned access, enum x86_priv priv,
+	struct span *span)
+{
+	u64 rest = PAGE_SIZE - (gva & (PAGE_SIZE - 1));
+
+	span->len[0] = (unsigned)MIN(rest, size);
+	span->len[1] = size - span->len[0];
+	if (walk(m, gva, access, priv, &span->gpa[0]))
+		return -1;
+	return span->len[1] ? walk(m, gva + rest, access, priv, &span->gpa[1]) : 0;
+}
+
+static int load(struct metal_vcpu *m, gva_t gva, unsigned size, enum x86_priv priv, u64 *value)
+{
+	struct span span;
+	u8 bytes[8] = {0};
+
+	if (find_span(m, gva, size, ACCESS_READ, priv, &span))
+		return -1;
+	read_phys(m, span.gpa[0], bytes, span.len[0]);
+	if (span.len[1])
+		read_phys(m, span.gpa[1], bytes + span.len[0], span.len[1]);
+	memcpy(value, bytes, sizeof(bytes));
+	return 0;
+}
+
+static int store(struct metal_vcpu *m, gva_t gva, unsigned size, enum x86_priv priv, u64 value)
+{
+	struct span span;
+	u8 bytes[8];
+
+	if (find_span(m, gva, size, ACCESS_WRITE, priv, &span))
+		return -1;
+	memcpy(bytes, &value, sizeof(bytes));
+	write_phys(m, span.gpa[0], bytes, span.len[0]);
+	if (span.len[1])
+		write_phys(m, span.gpa[1], bytes + span.len[0], span.len[1]);
+	return 0;
+}
+
+int metal_emul_load(struct x86_emul *e, u64 gva, unsigned size, u64 *value)
+{
+	return load(e->ctx, gva, size, PRIV_CPL, value);
+}
+
+int metal_emul_store(struct x86_emul *e, u64 gva, unsigned size, u64 value)
+{
+	return store(e->ctx, gva, size, PRIV_CPL, value);
+}
+
+int metal_fetch(struct metal_vcpu *m, gva_t gva, u8 *code, unsigned len)
+{
+	unsigned n = (unsigned)MIN(PAGE_SIZE - (gva & (PAGE_SIZE - 1)), len);
+	struct x86_walk w;
+
+	if (x86_walk(&m->x, gva, ACCESS_EXEC, m->x.s.cpl == 3, true, &w))
+		return -1;
+	read_phys(m, w.gpa, code, n);
+	return (int)n;
+}
+
+/* ---- the environment of x86/ ---- */
+
+static int env_load(struct x86_cpu *x, gva_t gva, unsigned size, enum x86_priv priv, u64 *value)
+{
+	return load(metal_of(x), gva, size, priv, value);
+}
+
+static int env_store(struct x86_cpu *x, gva_t gva, unsigned size, enum x86_priv priv, u64 value)
+{
+	return store(metal_of(x), gva, size, priv, value);
+}
+
+static u64 *env_entry(struct x86_cpu *x, gpa_t gpa)
+{
+	return (u64 *)(void *)ram(metal_of(x), gpa, sizeof(u64));
+}
+
+/* The hypervisor flushes when the state that says so is set. */
+static void env_flush(struct x86_cpu *x, enum x86_flush kind, gva_t gva)
+{
+	(void)x;
+	(void)kind;
+	(void)gva;
+}
+
+static void env_mode_changed(struct x86_cpu *x)
+{
+	(void)x;
+}
+
+static int env_rdmsr(struct x86_cpu *x, u32 index, u64 *value)
+{
+	struct vcpu *vcpu = metal_of(x)->vcpu;
+
+	return vcpu->vm->intc->rdmsr(vcpu, index, value) ? x86_fault_code(x, VEC_GP, 0) : 0;
+}
+
+static int env_wrmsr(struct x86_cpu *x, u32 index, u64 value)
+{
+	struct vcpu *vcpu = metal_of(x)->vcpu;
+
+	metal_of(x)->tpr_stale = true;
+	return vcpu->vm->intc->wrmsr(vcpu, index, value) ? x86_fault_code(x, VEC_GP, 0) : 0;
+}
+
+static u64 env_cr8(struct x86_cpu *x)
+{
+	return metal_of(x)->page->record.tpr;
+}
+
+static void env_set_cr8(struct x86_cpu *x, u64 value)
+{
+	metal_of(x)->page->record.tpr = value;
+}
+
+static u64 env_host_tsc(struct x86_cpu *x)
+{
+	(void)x;
+	return __builtin_ia32_rdtsc();
+}
+
+static bool env_write_phys(struct x86_cpu *x, gpa_t gpa, const void *data, size_t len)
+{
+	u8 *host = ram(metal_of(x), gpa, len);
+
+	if (!host)
+		return false;
+	memcpy(host, data, len);
+	return true;
+}
+
+const struct x86_env metal_env = {
+	.load = env_load,
+	.store = env_store,
+	.entry = env_entry,
+	.flush = env_flush,
+	.mode_changed = env_mode_changed,
+	.rdmsr = env_rdmsr,
+	.wrmsr = env_wrmsr,
+	.cr8 = env_cr8,
+	.set_cr8 = env_set_cr8,
+	.host_tsc = env_host_tsc,
+	.write_phys = env_write_phys,
+};
