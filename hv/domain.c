@@ -238,11 +238,12 @@ void vcpu_free(struct hv_vcpu *v)
 void domain_flush(struct domain *d)
 {
 	struct cpu *self = this_cpu();
+	u64 *tables = npt_retired(d);
 
 	atomic_fetch_add(&d->generation, 1);
 	for (unsigned i = 0; i < ncpus; i++) {
 		if (cpus[i] && cpus[i] != self)
 			cpu_kick(cpus[i], CPU_KICK_FLUSH);
 	}
-	npt_free_retired(d);
+	npt_free_list(tables);
 }

@@ -22,7 +22,7 @@ struct domain {
 	u32 flags; /* VM_* */
 	struct spinlock lock;
 	u64 *root; /* level 4 table */
-	u64 *retired; /* tables to be freed after the next flush */
+	_Atomic(u64 *) retired; /* tables to be freed after the next flush */
 	u64 pages, private_pages;
 	struct control_cpuid *cpuid; /* a page of our own, sorted as given */
 	unsigned ncpuid, nvcpus;
@@ -72,7 +72,9 @@ int npt_unmap(struct domain *d, u64 gpa, u64 size);
  */
 hpa_t npt_lookup(const struct domain *d, u64 gpa, unsigned *flags, u64 *size);
 void npt_free(struct domain *d); /* the root table, too */
-void npt_free_retired(struct domain *d);
+/* Tables that no CPU may have in use any more: npt_retired() before a flush, npt_free_list() after it. */
+u64 *npt_retired(struct domain *d);
+void npt_free_list(u64 *table);
 extern unsigned npt_largest; /* level of the largest pages: 3 (1 GiB) or 2 */
 /* After the tables of d have lost rights: no CPU uses the old ones when this returns. */
 void domain_flush(struct domain *d);

@@ -19,6 +19,12 @@ void primary_init(const struct boot_info *boot);
 void primary_cpu_init(struct cpu *cpu);
 void primary_exit(struct cpu *cpu, struct hv_vcpu *v, struct hv_exit *exit);
 
+/*
+ * Maps addresses above RAM that nobody has used yet; the caller holds the primary
+ * domain's lock. False: it is not one of those.
+ */
+bool primary_map_more(u64 gpa);
+
 /* linux.c: loads the bzImage of module 0 into the primary VM's memory and sets its BSP's state by v's ops. 0 or -errno. */
 int linux_load(const struct boot_info *boot, const struct memmap *map, struct hv_vcpu *v);
 

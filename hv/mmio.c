@@ -23,8 +23,11 @@ static void *ram(u64 gpa)
 {
 	u64 size;
 	unsigned flags;
-	hpa_t hpa = npt_lookup(&primary_domain, gpa, &flags, &size);
+	hpa_t hpa;
 
+	lock(&primary_domain.lock);
+	hpa = npt_lookup(&primary_domain, gpa, &flags, &size);
+	unlock(&primary_domain.lock);
 	if (hpa == (hpa_t)-1 || !(flags & NPT_WRITE))
 		return NULL;
 	/* Our own pages are the sink here. */

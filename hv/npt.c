@@ -9,6 +9,7 @@
  * table that is not used any more is freed after the next flush.
  */
 #include <errno.h>
+#include <stdatomic.h>
 
 #include "hv/domain.h"
 #include "hv/page.h"
@@ -60,12 +61,16 @@ static void store(u64 *entry, u64 value)
 /* CPUs may still walk it: its first entry links the list, and as a page's address it maps nothing. */
 static void retire(struct domain *d, u64 *table, unsigned level)
 {
+	u64 *head;
+
 	for (unsigned i = 0; i < ENTRIES; i++) {
 		if (is_table(table[i], level))
 			retire(d, table_of(table[i]), level - 1);
 	}
-	store(table, (u64)d->retired);
-	d->retired = table;
+	head = atomic_load(&d->retired);
+	do
+		store(table, (u64)head);
+	while (!atomic_compare_exchange_weak(&d->retired, &head, table));
 }
 
 static void replace(struct domain *d, u64 *entry, unsigned level, u64 value)
@@ -177,13 +182,18 @@ hpa_t npt_lookup(const struct domain *d, u64 gpa, unsigned *flags, u64 *size)
 	return entry ? (entry & ADDRESS & ~(*size - 1)) + (gpa & (*size - 1)) : (hpa_t)-1;
 }
 
-void npt_free_retired(struct domain *d)
+u64 *npt_retired(struct domain *d)
 {
-	while (d->retired) {
-		u64 *table = d->retired;
+	return atomic_exchange(&d->retired, NULL);
+}
 
-		d->retired = (u64 *)table[0];
+void npt_free_list(u64 *table)
+{
+	while (table) {
+		u64 *next = (u64 *)table[0];
+
 		page_free(table);
+		table = next;
 	}
 }
 
@@ -192,5 +202,5 @@ void npt_free(struct domain *d)
 	if (d->root)
 		retire(d, d->root, 4);
 	d->root = NULL;
-	npt_free_retired(d);
+	npt_free_list(npt_retired(d));
 }

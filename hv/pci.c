@@ -68,6 +68,7 @@ static void bar_show(u64 gpa)
 
 	if (gpa == NOWHERE || !bar_may_be_at(gpa))
 		return;
+	primary_map_more(gpa);
 	pci.hidden = npt_lookup(&primary_domain, gpa, &pci.hidden_flags, &size);
 	if (!npt_map(&primary_domain, gpa, pci.page, PAGE_SIZE, NPT_READ))
 		pci.shown = gpa;
@@ -260,6 +261,7 @@ void pci_init(hpa_t rsdp)
 	}
 	config_init();
 	pci.ecam = find_ecam(rsdp);
+	primary_map_more(pci.ecam);
 	if (pci.ecam != NOWHERE && npt_unmap(&primary_domain, pci.ecam, PAGE_SIZE))
 		panic("no memory for the primary VM's tables");
 	print("mullion: control function at 00:%02x.0\n", pci.slot);

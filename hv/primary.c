@@ -18,6 +18,7 @@ struct domain primary_domain = {.primary = true};
 struct memmap primary_map;
 
 static struct hv_vcpu vcpus[CPU_MAX];
+static u64 mapped_to;
 static u8 sink[PAGE_SIZE] __attribute__((aligned(4096)));
 
 /* ---- memory ---- */
@@ -30,7 +31,8 @@ static void map_range(u64 base, hpa_t hpa, u64 size)
 /* RAM and what is below it; the rest of the addresses comes as it is touched. */
 static void map_machine(void)
 {
-	map_range(0, 0, ALIGN_UP(MAX(memmap_top(&primary_map), GIB(4)), GIB(1)));
+	mapped_to = ALIGN_UP(MAX(memmap_top(&primary_map), GIB(4)), GIB(1));
+	map_range(0, 0, mapped_to);
 	for (unsigned i = 0; i < primary_map.count; i++) {
 		const struct mem_range *r = &primary_map.range[i];
 
@@ -58,7 +60,6 @@ void primary_cpu_init(struct cpu *cpu)
 void primary_init(const struct boot_info *boot)
 {
 	struct cpu *cpu = this_cpu();
-	hpa_t page;
 	int err;
 
 	npt_largest = cpuid(0x80000001, 0).edx & BIT(26) ? 3 : 2;
@@ -68,7 +69,6 @@ void primary_init(const struct boot_info *boot)
 	primary_cpu_init(cpu);
 	cpu->primary->activity = VCPU_RUNNING;
 	lapic_update_hook();
-	control_init(&page);
 	pci_init(boot->rsdp);
 	err = linux_load(boot, &boot->map, cpu->primary);
 	if (err)
@@ -381,17 +381,18 @@ static void io_exit(struct hv_vcpu *v, const struct hv_exit *exit)
 
 /* ---- nested page faults ---- */
 /* Addresses above RAM are mapped when they are first used; devices' BARs may be anywhere. */
-static bool map_more(u64 gpa)
+bool primary_map_more(u64 gpa)
 {
-	u64 size = npt_largest == 3 ? GIB(1) : MIB(2);
-	int err;
+	u64 size, largest = npt_largest == 3 ? GIB(1) : MIB(2);
+	unsigned flags;
 
-	if (gpa < memmap_top(&primary_map) || gpa >= physical_end())
+	if (gpa < mapped_to || gpa >= physical_end())
 		return false;
-	lock(&primary_domain.lock);
-	err = npt_map(&primary_domain, ALIGN_DOWN(gpa, size), ALIGN_DOWN(gpa, size), size, NPT_RWX);
-	unlock(&primary_domain.lock);
-	return !err;
+	if (npt_lookup(&primary_domain, gpa, &flags, &size) != (hpa_t)-1)
+		return false;
+	size = MIN(size, largest);
+	gpa = ALIGN_DOWN(gpa, size);
+	return size > PAGE_SIZE && !npt_map(&primary_domain, gpa, gpa, size, NPT_RWX);
 }
 
 enum { FAULT_WRITE = 2, FAULT_FETCH = 16 };
@@ -403,25 +404,25 @@ static bool allowed(unsigned flags, u64 error)
 	return (flags & need) == need;
 }
 
+/* True: the access can be done now, or could already, since another CPU has mapped the page. */
+static bool is_mapped(u64 gpa, u64 error)
+{
+	unsigned flags;
+	u64 size;
+	bool mapped;
+
+	lock(&primary_domain.lock);
+	mapped = primary_map_more(gpa);
+	npt_lookup(&primary_domain, gpa, &flags, &size);
+	unlock(&primary_domain.lock);
+	return mapped || allowed(flags, error);
+}
+
 static void npf_exit(struct cpu *cpu, struct hv_vcpu *v, const struct hv_exit *exit)
 {
-	u64 gpa = exit->npf.gpa, size;
-	unsigned flags;
-	hpa_t hpa;
+	u64 gpa = exit->npf.gpa;
 
-	if (lapic_is_hooked(gpa)) {
-		if (!mmio_emulate(cpu, v))
-			gp_fault(v);
-		return;
-	}
-	if (guest_page_touched(gpa))
-		return;
-	lock(&primary_domain.lock);
-	hpa = npt_lookup(&primary_domain, gpa, &flags, &size);
-	unlock(&primary_domain.lock);
-	if (allowed(flags, exit->npf.error)) /* another CPU has mapped it */
-		return;
-	if (hpa == (hpa_t)-1 && size > PAGE_SIZE && map_more(gpa))
+	if (!lapic_is_hooked(gpa) && (guest_page_touched(gpa) || is_mapped(gpa, exit->npf.error)))
 		return;
 	if (!mmio_emulate(cpu, v))
 		gp_fault(v);
