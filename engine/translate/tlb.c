@@ -235,6 +235,114 @@ static void fill_access(struct cpu *cpu, struct site *s, enum tlb_mode mode, gva
 	ras_apply(cpu);
 }
 
+/* ---- gathers ---- */
+
+void tlb_note_lane(struct cpu *cpu, gva_t gva, unsigned size, bool write)
+{
+	enum tlb_mode mode = tlb_mode(cpu, PRIV_CPL);
+	const struct tlb_entry *e = entry_of(cpu, mode, gva);
+
+	if ((gva & 0xfff) + size <= PAGE_SIZE && entry_hits(cpu, e, gva, write) &&
+	    l0_of(cpu, mode, write, gva)->tag != (i64)(gva & PAGE_MASK))
+		l0_fill(cpu, mode, write, gva, e);
+}
+
+#define WINDOW_MAX MIB(4)
+#define WINDOW_BIAS BIT(30) /* of 32-bit indexes: the lowest one must be that near to zero */
+
+void window_clear(struct window *w)
+{
+	w->low = SITE_NONE;
+	w->addend = 0;
+	w->patience = 0;
+}
+
+static void windows_clear(struct cpu *cpu)
+{
+	for (u32 i = 0; i < cpu->nlive_windows; i++) {
+		struct window *w = &cpu->windows[cpu->live_windows[i]];
+
+		window_clear(w);
+		w->live = false;
+	}
+	cpu->nlive_windows = 0;
+}
+
+/* The guest's page around gva, if all of it can be read at the addend; else 4 KiB of it. */
+static u64 window_page(const struct cpu *cpu, const struct tlb_entry *e, gva_t gva, gva_t *start)
+{
+	u64 size = MIN(BIT(e->shift), (u64)MIB(2));
+	u64 host = (gva & ~(size - 1)) + e->addend;
+
+	for (unsigned i = 0; i < cpu->nram; i++) {
+		const struct ram_range *r = &cpu->ram[i];
+
+		if (host >= (u64)r->host && host + size <= (u64)r->host + (r->end - r->base)) {
+			*start = gva & ~(size - 1);
+			return size;
+		}
+	}
+	*start = gva & PAGE_MASK;
+	return PAGE_SIZE;
+}
+
+/* As far as the pages beside it are in the soft TLB and contiguous in the host. */
+static void window_extent(struct cpu *cpu, gva_t gva, u64 *addend, gva_t *low, u64 *size)
+{
+	enum tlb_mode mode = tlb_mode(cpu, PRIV_CPL);
+	const struct tlb_entry *e = entry_of(cpu, mode, gva);
+	gva_t start, at;
+	u64 n;
+
+	*addend = e->addend;
+	*size = window_page(cpu, e, gva, low);
+	while (*size < WINDOW_MAX) {
+		at = *low + *size;
+		e = entry_of(cpu, mode, at);
+		if (!entry_hits(cpu, e, at, false) || e->addend != *addend)
+			break;
+		n = window_page(cpu, e, at, &start);
+		*size = start + n - *low;
+	}
+	while (*size < WINDOW_MAX) {
+		at = *low - PAGE_SIZE;
+		e = entry_of(cpu, mode, at);
+		if (!entry_hits(cpu, e, at, false) || e->addend != *addend)
+			break;
+		window_page(cpu, e, at, &start);
+		*size += *low - start;
+		*low = start;
+	}
+}
+
+void window_set(struct cpu *cpu, struct window *w, gva_t gva, const struct gather_form *f, unsigned scale)
+{
+	gva_t low;
+	u64 size, range;
+
+	w->patience = (i32)(64u << MIN(w->renewals, 10u));
+	if (!entry_hits(cpu, entry_of(cpu, tlb_mode(cpu, PRIV_CPL), gva), gva, false))
+		return;
+	w->renewals++;
+	window_extent(cpu, gva, &w->addend, &low, &size);
+	/* the first index is rounded up, so the last one must be rounded down further */
+	range = (size - f->lane - scale + 1) / scale;
+	w->low = (i64)low + scale - 1;
+	if (f->index_size == 4) {
+		w->low += (i64)(WINDOW_BIAS * scale);
+		range = (u32)(range - BIT(31));
+		range |= range << 32;
+	} else {
+		range -= BIT(63);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(w->limit); i++)
+		w->limit[i] = range;
+	if (w->live)
+		return;
+	w->live = true;
+	cpu->live_windows[cpu->nlive_windows++] = (u32)(w - cpu->windows);
+}
+
 int tlb_page(struct cpu *cpu, gva_t gva, bool write, enum x86_priv priv, u8 **host, gpa_t *gpa)
 {
 	enum tlb_mode mode = tlb_mode(cpu, priv);
@@ -763,6 +871,7 @@ void tlb_flush_all(struct cpu *cpu)
 	cpu->low_global = false;
 	cpu->stats.flush_all++;
 	cpu->flushes++;
+	windows_clear(cpu);
 	clear_tlb(cpu);
 	l0_clear(cpu);
 	for (unsigned i = 0; i < ARRAY_SIZE(cpu->pcid_gen); i++)
@@ -800,6 +909,7 @@ static void flush_page(struct cpu *cpu, gva_t gva)
 	u32 shift = PAGE_SHIFT;
 
 	cpu->stats.flush_page++;
+	windows_clear(cpu);
 	if (bloom_has(cpu->large, LARGE_BITS, region_key(gva, 21)))
 		shift = 21;
 	if (bloom_has(cpu->large, LARGE_BITS, region_key(gva, 30)))
@@ -842,6 +952,7 @@ static void env_flush(struct x86_cpu *x, enum x86_flush kind, gva_t gva)
 			new_gen(cpu);
 		break;
 	}
+	windows_clear(cpu);
 	kill_log(cpu, cpu->log, &cpu->nlog, SITE_LOGGED);
 	cpu->scan_debt = 0;
 	cpu->flushes++;
