@@ -193,42 +193,67 @@ static void spill_gprs(struct emit *e, struct cpu *cpu, unsigned mov)
 	op_rm(e, true, mov, RDX, mem_at(&cpu->tmp3));
 }
 
-/* S0: base. RAX: the lanes to be done. */
-static u8 *emit_lanes(struct tr *t, const struct gather_stub *s, u8 **no_entry)
+/*
+ * No lane's address is such a one that an empty L0 entry matches: with 32-bit
+ * indexes the base tells, else each lane has to be looked at.
+ */
+static void emit_base_check(struct emit *e, const u8 *miss)
+{
+	mov_rr(e, S1, S0);
+	op_rr(e, true, 0xc1, 7, S1), e1(e, 47); /* sar */
+	op_ri(e, false, 0, S1, 1);
+	op_ri(e, false, 7, S1, 1);
+	fix_to(jcc_fwd(e, CC_A), miss);
+}
+
+/* One lane between its place in cpu->gather_data and memory. S0: base. Clobbers RDX and S1. */
+static void emit_lane(struct tr *t, const struct gather_stub *s, struct mem data, struct mem index, const u8 *miss)
 {
 	struct emit *e = &t->e;
-	struct cpu *cpu = t->cpu;
 	const struct gather_form *f = &s->f;
 	unsigned mode = t->mode & MODE_USER ? TLB_USER : t->mode & MODE_AC ? TLB_KERNEL_AC : TLB_KERNEL;
-	i64 table = (i64)(u64)cpu->l0[mode][f->scatter];
-	struct mem data = { MEM_ABS, RCX, f->lane, (i64)(u64)cpu->gather_data };
-	struct mem index = { MEM_ABS, RCX, f->index_size, (i64)(u64)cpu->gather_index };
-	u8 *again = e->p, *miss;
+	i64 table = (i64)(u64)t->cpu->l0[mode][f->scatter];
 
-	op_rr(e, false, 0x0fbc, RCX, RAX); /* bsf */
 	op_rm(e, true, f->index_size == 8 ? 0x8b : 0x63, RDX, index);
 	lea(e, RDX, (struct mem){ S0, RDX, s->in->scale, 0 });
 	op_rr(e, false, 0x8b, S1, RDX);
 	op_rr(e, false, 0xc1, 5, S1), e1(e, PAGE_SHIFT - 5); /* shr */
 	op_ri(e, false, 4, S1, (L0_SIZE - 1) << 5);
 	op_rm(e, true, 0x2b, RDX, mem_base(S1, table + (i64)offsetof(struct l0_entry, tag)));
-	ld(e, S1, mem_base(S1, table + (i64)offsetof(struct l0_entry, host)));
 	op_ri(e, true, 7, RDX, (i32)(PAGE_SIZE - f->lane));
-	miss = jcc_fwd(e, CC_A);
-	op_rr(e, true, 0x0fba, 4, S1), e1(e, 62); /* bt: SITE_NO_HOST */
-	*no_entry = jcc_fwd(e, CC_B);
-	if (f->scatter) {
-		lea(e, S1, mem_index(S1, RDX, 0));
-		op_rm(e, f->lane == 8, 0x8b, RDX, data);
-		op_rm(e, f->lane == 8, 0x89, RDX, mem_base(S1, 0));
-	} else {
-		op_rm(e, f->lane == 8, 0x8b, RDX, mem_index(S1, RDX, 0));
-		op_rm(e, f->lane == 8, 0x89, RDX, data);
+	fix_to(jcc_fwd(e, CC_A), miss);
+	op_rm(e, true, 0x03, RDX, mem_base(S1, table + (i64)offsetof(struct l0_entry, host)));
+	if (f->index_size == 8) {
+		op_rr(e, true, 0x0fba, 4, RDX), e1(e, 62); /* bt: SITE_NO_HOST */
+		fix_to(jcc_fwd(e, CC_B), miss);
 	}
+	op_rm(e, f->lane == 8, 0x8b, S1, f->scatter ? data : mem_base(RDX, 0));
+	op_rm(e, f->lane == 8, 0x89, S1, f->scatter ? mem_base(RDX, 0) : data);
+}
+
+/* Some lanes, whose bits are in RAX. */
+static void emit_some_lanes(struct tr *t, const struct gather_stub *s, const u8 *miss)
+{
+	struct emit *e = &t->e;
+	const struct gather_form *f = &s->f;
+	struct mem data = { MEM_ABS, RCX, f->lane, (i64)(u64)t->cpu->gather_data };
+	struct mem index = { MEM_ABS, RCX, f->index_size, (i64)(u64)t->cpu->gather_index };
+	u8 *again = e->p;
+
+	op_rr(e, false, 0x0fbc, RCX, RAX); /* bsf */
+	emit_lane(t, s, data, index, miss);
 	lea(e, RCX, mem_base(RAX, -1));
 	op_rr(e, false, 0x23, RAX, RCX);
 	fix_to(jcc_fwd(e, CC_NE), again);
-	return miss;
+}
+
+static void emit_every_lane(struct tr *t, const struct gather_stub *s, const u8 *miss)
+{
+	const struct gather_form *f = &s->f;
+
+	for (unsigned i = 0; i < f->lanes; i++)
+		emit_lane(t, s, mem_at(t->cpu->gather_data + i * f->lane),
+			  mem_at(t->cpu->gather_index + i * f->index_size), miss);
 }
 
 static void emit_done(struct emit *e, const struct gather_stub *s)
@@ -244,38 +269,54 @@ static void emit_done(struct emit *e, const struct gather_stub *s)
 	spill_gprs(e, s->cpu, 0x8b);
 }
 
-static void emit_gather_stub(struct tr *t, const struct gather_stub *s)
+/* Has C do it, behind the jump over this. Returns where to go with the registers spilled; *renew: with them as they are. */
+static u8 *emit_miss(struct tr *t, const struct gather_stub *s, u8 **renew)
 {
 	struct emit *e = &t->e;
 	struct cpu *cpu = t->cpu;
-	bool wide = (cpu->xcr0 & XCR0_ZMM) == XCR0_ZMM;
-	u8 *renew = NULL, *none, *miss, *no_entry;
+	u8 *miss = e->p;
 
-	for (unsigned i = 0; i < s->nslow; i++)
-		fix_to(s->slow[i], e->p);
-	if (s->window) {
-		op_rm(e, false, 0xff, 1, mem_at(&s->window->patience)); /* dec */
-		renew = jcc_fwd(e, CC_S);
-	}
-	spill_gprs(e, cpu, 0x89);
-	move_vector(e, wide, true, s->f.index, wide ? 64 : 32, cpu->gather_index);
-	move_vector(e, wide, true, s->f.reg, wide ? 64 : 32, cpu->gather_data);
-	emit_active(e, &s->f);
-	none = jcc_fwd(e, CC_E);
-	miss = emit_lanes(t, s, &no_entry);
-	fix_to(none, e->p);
-	emit_done(e, s);
-	jmp_to(e, (u64)s->after);
-	fix_to(miss, e->p);
-	fix_to(no_entry, e->p);
 	spill_gprs(e, cpu, 0x8b);
-	if (renew)
-		fix_to(renew, e->p);
+	*renew = e->p;
 	t->flags = s->flags;
 	emit_helper(t, s->in, gather_insn);
 	cpu->sysinsns[cpu->nsysinsns - 1].imm = s->window ? s->window - cpu->windows : -1;
 	cpu->sysinsns[cpu->nsysinsns - 1].imm2 = true;
 	jmp_to(e, (u64)s->after);
+	return miss;
+}
+
+static void emit_gather_stub(struct tr *t, const struct gather_stub *s)
+{
+	struct emit *e = &t->e;
+	struct cpu *cpu = t->cpu;
+	bool wide = (cpu->xcr0 & XCR0_ZMM) == XCR0_ZMM;
+	u8 *renew, *miss = emit_miss(t, s, &renew), *some, *none, *done;
+
+	for (unsigned i = 0; i < s->nslow; i++)
+		fix_to(s->slow[i], e->p);
+	if (s->window) {
+		op_rm(e, false, 0xff, 1, mem_at(&s->window->patience)); /* dec */
+		fix_to(jcc_fwd(e, CC_S), renew);
+	}
+	spill_gprs(e, cpu, 0x89);
+	move_vector(e, wide, true, s->f.index, wide ? 64 : 32, cpu->gather_index);
+	move_vector(e, wide, true, s->f.reg, wide ? 64 : 32, cpu->gather_data);
+	if (s->f.index_size == 4)
+		emit_base_check(e, miss);
+	emit_active(e, &s->f);
+	op_ri(e, false, 7, RAX, (1 << s->f.lanes) - 1);
+	some = jcc_fwd(e, CC_NE);
+	emit_every_lane(t, s, miss);
+	done = e->p;
+	emit_done(e, s);
+	jmp_to(e, (u64)s->after);
+	fix_to(some, e->p);
+	op_rr(e, false, 0x85, RAX, RAX);
+	none = jcc_fwd(e, CC_E);
+	emit_some_lanes(t, s, miss);
+	fix_to(none, e->p);
+	jmp_to(e, (u64)done);
 }
 
 void gather_stubs(struct tr *t)

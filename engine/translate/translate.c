@@ -3,7 +3,7 @@
 #include "engine/translate/tr.h"
 
 /* Room that one block may need at most. */
-#define BLOCK_ROOM (64u << 10)
+#define BLOCK_ROOM (256u << 10)
 
 void pcmap_add(struct tr *t, const struct insn *in)
 {
@@ -299,8 +299,8 @@ static void emit_block(struct tr *t)
 	t->hot = t->e.p;
 	t->e.p = t->cold_start;
 	access_stubs(t);
-	gather_stubs(t);
 	flow_stubs(t);
+	gather_stubs(t);
 }
 
 static bool has_room(const struct cpu *cpu)
