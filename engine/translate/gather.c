@@ -20,7 +20,9 @@ enum { PP_66 = 1, PP_F3, PP_F2 };
 
 static const struct vop vmovdqu_load = { MAP_0F, PP_F3, 1, 0x6f }, vmovdqu_store = { MAP_0F, PP_F3, 1, 0x7f };
 static const struct vop vmovq_load = { MAP_0F, PP_F3, 1, 0x7e };
-static const struct vop vpcmpeqd = { MAP_0F, PP_66, 0, 0x76 }, vpxor = { MAP_0F, PP_66, 0, 0xef };
+static const struct vop vpxor = { MAP_0F, PP_66, 0, 0xef }, vmovdqa = { MAP_0F, PP_66, 1, 0x6f };
+static const struct vop vpinsrd = { MAP_0F3A, PP_66, 0, 0x22 }, vpinsrq = { MAP_0F3A, PP_66, 1, 0x22 };
+static const struct vop vinserti128 = { MAP_0F3A, PP_66, 0, 0x38 };
 static const struct vop kmovw_to_gpr = { MAP_0F, 0, 0, 0x93 }, kmovq_to_gpr = { MAP_0F, PP_F2, 1, 0x93 };
 static const struct vop kmovq_to_k = { MAP_0F, PP_F2, 1, 0x92 };
 static const struct vop kortestw = { MAP_0F, 0, 0, 0x98 }, kxorw = { MAP_0F, 0, 0, 0x47 };
@@ -51,10 +53,11 @@ static void vex_rr(struct emit *e, const struct vop *op, unsigned ll, unsigned r
 	e1(e, 0xc0 | (reg & 7) << 3 | (rm & 7));
 }
 
-static void vex_rm(struct emit *e, const struct vop *op, unsigned ll, unsigned reg, unsigned vvvv, struct mem m)
+static void vex_rm(struct emit *e, const struct vop *op, unsigned ll, unsigned reg, unsigned vvvv, struct mem m,
+		   unsigned imm)
 {
 	vex(e, op, ll, reg, vvvv, mem_rexb(m));
-	emit_modrm(e, reg, m, 0, false);
+	emit_modrm(e, reg, m, imm, false);
 }
 
 /* p2: vector length, broadcast and mask. */
@@ -94,7 +97,15 @@ static void move_vector(struct emit *e, bool is_evex, bool store, unsigned reg, 
 	if (is_evex)
 		evex_rm(e, op, length_of(bytes) << 5, reg, 0, mem_at(at), 0);
 	else
-		vex_rm(e, op, length_of(bytes), reg, 0, mem_at(at));
+		vex_rm(e, op, length_of(bytes), reg, 0, mem_at(at), 0);
+}
+
+/* A register with all that the host has of it. */
+static void whole_vector(struct tr *t, bool store, unsigned reg, const void *at)
+{
+	bool wide = (t->cpu->xcr0 & XCR0_ZMM) == XCR0_ZMM;
+
+	move_vector(&t->e, wide, store, reg, wide ? 64 : 32, at);
 }
 
 /* ---- the check against the window ---- */
@@ -120,50 +131,38 @@ static void emit_lowest_index(struct emit *e, struct gather_stub *s, unsigned sc
 	op_ri(e, false, 0, S1, 0x40000000);
 }
 
-static void emit_all_lanes(struct emit *e, struct gather_stub *s)
-{
-	op_rr(e, false, 0xf7, 0, S1), e4(e, (1u << s->f.lanes) - 1); /* test */
-	not_in_window(s, jcc_fwd(e, CC_NE));
-}
-
-/* With all lanes active, as usual, the mask register can serve for the comparison: it is all ones again after it. */
-static void check_vex(struct emit *e, struct gather_stub *s, unsigned scale)
-{
-	const struct gather_form *f = &s->f;
-	const struct index_ops *ops = &index_ops[f->index_size == 8];
-	unsigned ll = length_of(f->lanes * f->index_size), ll_mask = length_of(f->lanes * f->lane);
-
-	vex_rr(e, &index_ops[f->lane == 8].movmsk, ll_mask, S1, 0, f->mask);
-	op_rr(e, false, 0xf7, 2, S1); /* not */
-	emit_all_lanes(e, s);
-	emit_lowest_index(e, s, scale);
-	vex_rr(e, &ops->mov, 0, f->mask, 0, S1);
-	vex_rr(e, &ops->broadcast, ll, f->mask, 0, f->mask);
-	vex_rr(e, &ops->sub, ll, f->mask, f->index, f->mask);
-	vex_rm(e, &ops->cmpgt, ll, f->mask, f->mask, mem_at(s->window->limit));
-	vex_rr(e, &ops->movmsk, ll, S1, 0, f->mask);
-	vex_rr(e, &vpcmpeqd, ll_mask, f->mask, f->mask, f->mask);
-	emit_all_lanes(e, s);
-}
-
+/* A register that may be spilled: all forms can name it. */
 static unsigned other_vector(const struct gather_form *f)
 {
 	unsigned r = 15;
 
-	while (r == f->reg || r == f->index)
+	while (r == f->reg || r == f->index || (!f->evex && r == f->mask))
 		r--;
 	return r;
 }
 
-static void check_evex(struct emit *e, struct gather_stub *s, unsigned scale)
+/* Lanes beyond the window have their sign bits in v set; those count that have them in the mask, too. */
+static void check_vex(struct emit *e, struct gather_stub *s, unsigned v, unsigned ll)
 {
 	const struct gather_form *f = &s->f;
 	const struct index_ops *ops = &index_ops[f->index_size == 8];
-	unsigned ll = length_of(f->lanes * f->index_size), v = other_vector(f);
-	u8 *spill = s->cpu->gather_spill;
 
-	move_vector(e, true, true, v, 64, spill);
-	emit_lowest_index(e, s, scale);
+	vex_rr(e, &ops->mov, 0, v, 0, S1);
+	vex_rr(e, &ops->broadcast, ll, v, 0, v);
+	vex_rr(e, &ops->sub, ll, v, f->index, v);
+	vex_rm(e, &ops->cmpgt, ll, v, v, mem_at(s->window->limit), 0);
+	st(e, mem_at(&s->cpu->tmp0), S0);
+	vex_rr(e, &ops->movmsk, ll, S1, 0, v);
+	vex_rr(e, &index_ops[f->lane == 8].movmsk, length_of(f->lanes * f->lane), S0, 0, f->mask);
+	op_rr(e, false, 0x85, S0, S1);
+	ld(e, S0, mem_at(&s->cpu->tmp0));
+}
+
+static void check_evex(struct emit *e, struct gather_stub *s, unsigned v, unsigned ll)
+{
+	const struct gather_form *f = &s->f;
+	const struct index_ops *ops = &index_ops[f->index_size == 8];
+
 	evex_rr(e, &ops->broadcast_gpr, ll, v, 0, S1);
 	vex_rr(e, &kmovq_to_gpr, 0, S1, 0, f->mask);
 	evex_rr(e, &ops->sub, ll, v, f->index, v);
@@ -171,7 +170,20 @@ static void check_evex(struct emit *e, struct gather_stub *s, unsigned scale)
 	e1(e, 6); /* greater than */
 	vex_rr(e, &kortestw, 0, f->mask, 0, f->mask);
 	vex_rr(e, &kmovq_to_k, 0, f->mask, 0, S1);
-	move_vector(e, true, false, v, 64, spill);
+}
+
+static void check_window(struct tr *t, struct gather_stub *s)
+{
+	struct emit *e = &t->e;
+	unsigned ll = length_of(s->f.lanes * s->f.index_size), v = other_vector(&s->f);
+
+	emit_lowest_index(e, s, s->in->scale);
+	whole_vector(t, true, v, t->cpu->gather_spill);
+	if (s->f.evex)
+		check_evex(e, s, v, ll);
+	else
+		check_vex(e, s, v, ll);
+	whole_vector(t, false, v, t->cpu->gather_spill);
 	not_in_window(s, jcc_fwd(e, CC_NE));
 }
 
@@ -206,8 +218,8 @@ static void emit_base_check(struct emit *e, const u8 *miss)
 	fix_to(jcc_fwd(e, CC_A), miss);
 }
 
-/* One lane between its place in cpu->gather_data and memory. S0: base. Clobbers RDX and S1. */
-static void emit_lane(struct tr *t, const struct gather_stub *s, struct mem data, struct mem index, const u8 *miss)
+/* RDX: the host address of the lane whose index is there. S0: base. Clobbers S1. */
+static void emit_lane_address(struct tr *t, const struct gather_stub *s, struct mem index, const u8 *miss)
 {
 	struct emit *e = &t->e;
 	const struct gather_form *f = &s->f;
@@ -227,49 +239,92 @@ static void emit_lane(struct tr *t, const struct gather_stub *s, struct mem data
 		op_rr(e, true, 0x0fba, 4, RDX), e1(e, 62); /* bt: SITE_NO_HOST */
 		fix_to(jcc_fwd(e, CC_B), miss);
 	}
-	op_rm(e, f->lane == 8, 0x8b, S1, f->scatter ? data : mem_base(RDX, 0));
-	op_rm(e, f->lane == 8, 0x89, S1, f->scatter ? mem_base(RDX, 0) : data);
 }
 
-/* Some lanes, whose bits are in RAX. */
+static void store_lane(struct emit *e, const struct gather_form *f, struct mem data)
+{
+	op_rm(e, f->lane == 8, 0x8b, S1, data);
+	op_rm(e, f->lane == 8, 0x89, S1, mem_base(RDX, 0));
+}
+
+/* The lanes whose bits are in RAX, in their order. A gather's go to memory, and from there to the register. */
 static void emit_some_lanes(struct tr *t, const struct gather_stub *s, const u8 *miss)
 {
 	struct emit *e = &t->e;
 	const struct gather_form *f = &s->f;
 	struct mem data = { MEM_ABS, RCX, f->lane, (i64)(u64)t->cpu->gather_data };
-	struct mem index = { MEM_ABS, RCX, f->index_size, (i64)(u64)t->cpu->gather_index };
-	u8 *again = e->p;
+	u8 *none, *again;
 
+	op_rr(e, false, 0x85, RAX, RAX);
+	none = jcc_fwd(e, CC_E);
+	again = e->p;
 	op_rr(e, false, 0x0fbc, RCX, RAX); /* bsf */
-	emit_lane(t, s, data, index, miss);
+	emit_lane_address(t, s, (struct mem){ MEM_ABS, RCX, f->index_size, (i64)(u64)t->cpu->gather_index }, miss);
+	if (f->scatter) {
+		store_lane(e, f, data);
+	} else {
+		op_rm(e, f->lane == 8, 0x8b, S1, mem_base(RDX, 0));
+		op_rm(e, f->lane == 8, 0x89, S1, data);
+	}
 	lea(e, RCX, mem_base(RAX, -1));
 	op_rr(e, false, 0x23, RAX, RCX);
 	fix_to(jcc_fwd(e, CC_NE), again);
+	fix_to(none, e->p);
+	if (!f->scatter)
+		move_vector(e, f->evex, false, f->reg, f->lanes * f->lane, t->cpu->gather_data);
 }
 
-static void emit_every_lane(struct tr *t, const struct gather_stub *s, const u8 *miss)
+/* 16 bytes of the result, from v to their place; the first ones clear what is above. */
+static void emit_quarter(struct emit *e, const struct gather_form *f, unsigned v, unsigned quarter)
 {
-	const struct gather_form *f = &s->f;
+	unsigned ll = length_of(f->lanes * f->lane);
 
-	for (unsigned i = 0; i < f->lanes; i++)
-		emit_lane(t, s, mem_at(t->cpu->gather_data + i * f->lane),
-			  mem_at(t->cpu->gather_index + i * f->index_size), miss);
+	if (!quarter && f->evex)
+		evex_rr(e, &vmovdqa, 2, f->reg, 0, v);
+	else if (!quarter)
+		vex_rr(e, &vmovdqa, 1, f->reg, 0, v);
+	else if (f->evex)
+		evex_rr(e, &vinserti128, ll, f->reg, f->reg, v), e1(e, quarter);
+	else
+		vex_rr(e, &vinserti128, ll, f->reg, f->reg, v), e1(e, quarter);
+}
+
+static void emit_every_lane(struct tr *t, const struct gather_stub *s, unsigned v, const u8 *miss)
+{
+	struct emit *e = &t->e;
+	const struct gather_form *f = &s->f;
+	unsigned in_quarter = 16 / f->lane;
+
+	for (unsigned i = 0; i < f->lanes; i++) {
+		emit_lane_address(t, s, mem_at(t->cpu->gather_index + i * f->index_size), miss);
+		if (f->scatter) {
+			store_lane(e, f, mem_at(t->cpu->gather_data + i * f->lane));
+			continue;
+		}
+		if (i % in_quarter)
+			vex_rm(e, f->lane == 8 ? &vpinsrq : &vpinsrd, 0, v, v, mem_base(RDX, 0), 1), e1(e, i % in_quarter);
+		else
+			vex_rm(e, &index_ops[f->lane == 8].mov, 0, v, 0, mem_base(RDX, 0), 0);
+		if (i % in_quarter == in_quarter - 1 || i == f->lanes - 1u)
+			emit_quarter(e, f, v, i / in_quarter);
+	}
+	if (!f->scatter)
+		whole_vector(t, false, v, t->cpu->gather_spill);
 }
 
 static void emit_done(struct emit *e, const struct gather_stub *s)
 {
 	const struct gather_form *f = &s->f;
 
-	if (!f->scatter)
-		move_vector(e, f->evex, false, f->reg, f->lanes * f->lane, s->cpu->gather_data);
 	if (f->evex)
 		vex_rr(e, &kxorw, 1, f->mask, f->mask, f->mask);
 	else
 		vex_rr(e, &vpxor, 0, f->mask, f->mask, f->mask);
 	spill_gprs(e, s->cpu, 0x8b);
+	jmp_to(e, (u64)s->after);
 }
 
-/* Has C do it, behind the jump over this. Returns where to go with the registers spilled; *renew: with them as they are. */
+/* Has C do it. Returns where to go with the general registers spilled; *renew: with all as they are. */
 static u8 *emit_miss(struct tr *t, const struct gather_stub *s, u8 **renew)
 {
 	struct emit *e = &t->e;
@@ -286,12 +341,25 @@ static u8 *emit_miss(struct tr *t, const struct gather_stub *s, u8 **renew)
 	return miss;
 }
 
+/* As emit_miss, but the data register and v are to be restored. */
+static u8 *emit_miss_of_all(struct tr *t, const struct gather_stub *s, unsigned v, const u8 *miss)
+{
+	u8 *start = t->e.p;
+
+	if (s->f.scatter)
+		return (u8 *)(u64)miss;
+	whole_vector(t, false, v, t->cpu->gather_spill);
+	whole_vector(t, false, s->f.reg, t->cpu->gather_data);
+	jmp_to(&t->e, (u64)miss);
+	return start;
+}
+
 static void emit_gather_stub(struct tr *t, const struct gather_stub *s)
 {
 	struct emit *e = &t->e;
 	struct cpu *cpu = t->cpu;
-	bool wide = (cpu->xcr0 & XCR0_ZMM) == XCR0_ZMM;
-	u8 *renew, *miss = emit_miss(t, s, &renew), *some, *none, *done;
+	unsigned v = other_vector(&s->f);
+	u8 *renew, *miss = emit_miss(t, s, &renew), *miss_of_all = emit_miss_of_all(t, s, v, miss), *some;
 
 	for (unsigned i = 0; i < s->nslow; i++)
 		fix_to(s->slow[i], e->p);
@@ -300,23 +368,20 @@ static void emit_gather_stub(struct tr *t, const struct gather_stub *s)
 		fix_to(jcc_fwd(e, CC_S), renew);
 	}
 	spill_gprs(e, cpu, 0x89);
-	move_vector(e, wide, true, s->f.index, wide ? 64 : 32, cpu->gather_index);
-	move_vector(e, wide, true, s->f.reg, wide ? 64 : 32, cpu->gather_data);
+	whole_vector(t, true, s->f.index, cpu->gather_index);
+	whole_vector(t, true, s->f.reg, cpu->gather_data);
 	if (s->f.index_size == 4)
 		emit_base_check(e, miss);
 	emit_active(e, &s->f);
 	op_ri(e, false, 7, RAX, (1 << s->f.lanes) - 1);
 	some = jcc_fwd(e, CC_NE);
-	emit_every_lane(t, s, miss);
-	done = e->p;
+	if (!s->f.scatter)
+		whole_vector(t, true, v, cpu->gather_spill);
+	emit_every_lane(t, s, v, miss_of_all);
 	emit_done(e, s);
-	jmp_to(e, (u64)s->after);
 	fix_to(some, e->p);
-	op_rr(e, false, 0x85, RAX, RAX);
-	none = jcc_fwd(e, CC_E);
 	emit_some_lanes(t, s, miss);
-	fix_to(none, e->p);
-	jmp_to(e, (u64)done);
+	emit_done(e, s);
 }
 
 void gather_stubs(struct tr *t)
@@ -365,10 +430,7 @@ void emit_gather(struct tr *t, const struct insn *in)
 		return;
 	}
 	s->window = new_window(t->cpu);
-	if (s->f.evex)
-		check_evex(e, s, in->scale);
-	else
-		check_vex(e, s, in->scale);
+	check_window(t, s);
 	op_rm(e, true, 0x03, S0, mem_at(&s->window->addend));
 	m.index = s->f.index & 15; /* its high bit stays as it is encoded */
 	pcmap_add(t, in);
