@@ -397,6 +397,8 @@ static struct window *new_window(struct cpu *cpu)
 	struct window *w = &cpu->windows[cpu->nwindows++];
 
 	*w = (struct window){ .live = false };
+	for (unsigned i = 0; i < ARRAY_SIZE(w->limit); i++)
+		w->limit[i] = 0x8000000080000000; /* the lowest one, of either size */
 	window_clear(w);
 	return w;
 }
