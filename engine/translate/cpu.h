@@ -327,7 +327,8 @@ struct cpu {
 	u32 bounce_size;
 	u64 bounce_mask; /* active bytes of a masked access */
 	bool bounce_masked;
-	gpa_t bounce_gpa[2]; /* of the two halves */
+	gpa_t bounce_gpa[2]; /* of the two halves; ~0: not accessed */
+	u8 *bounce_host[2]; /* where they can be accessed directly; else NULL */
 	u32 bounce_split; /* bytes on the first page */
 
 	struct tlb_entry tlbs[TLB_MODES][TLB_SIZE];
