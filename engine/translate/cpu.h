@@ -89,7 +89,9 @@ _Static_assert(sizeof(struct site) == 32 && sizeof(struct l0_entry) == 32, "gene
 struct window {
 	i64 low; /* start, biased: see window_set */
 	u64 addend; /* host minus guest */
-	i32 patience; /* times that the lanes are looked up one by one before C widens the window */
+	i32 patience; /* times that the lanes are looked up one by one before C looks again */
+	u32 hit; /* it has served since then */
+	u32 scattered; /* it does not serve: go by lanes at once */
 	u32 renewals;
 	bool live; /* in cpu->live_windows */
 	_Alignas(32) u64 limit[4]; /* the highest index from there on, biased, in each lane */

@@ -177,6 +177,9 @@ static void check_window(struct tr *t, struct gather_stub *s)
 	struct emit *e = &t->e;
 	unsigned ll = length_of(s->f.lanes * s->f.index_size), v = other_vector(&s->f);
 
+	op_rm_imm(e, false, 0x83, 7, mem_at(&s->window->scattered), 1); /* cmp */
+	e1(e, 0);
+	not_in_window(s, jcc_fwd(e, CC_NE));
 	emit_lowest_index(e, s, s->in->scale);
 	whole_vector(t, true, v, t->cpu->gather_spill);
 	if (s->f.evex)
@@ -368,7 +371,7 @@ static void emit_gather_stub(struct tr *t, const struct gather_stub *s)
 		fix_to(jcc_fwd(e, CC_S), renew);
 	}
 	spill_gprs(e, cpu, 0x89);
-	whole_vector(t, true, s->f.index, cpu->gather_index);
+	move_vector(e, s->f.evex, true, s->f.index, s->f.lanes * s->f.index_size, cpu->gather_index);
 	whole_vector(t, true, s->f.reg, cpu->gather_data);
 	if (s->f.index_size == 4)
 		emit_base_check(e, miss);
@@ -434,6 +437,7 @@ void emit_gather(struct tr *t, const struct insn *in)
 	s->window = new_window(t->cpu);
 	check_window(t, s);
 	op_rm(e, true, 0x03, S0, mem_at(&s->window->addend));
+	st32_imm(e, mem_at(&s->window->hit), 1);
 	m.index = s->f.index & 15; /* its high bit stays as it is encoded */
 	pcmap_add(t, in);
 	emit_with(t, in, &m);

@@ -315,15 +315,25 @@ static void window_extent(struct cpu *cpu, gva_t gva, u64 *addend, gva_t *low, u
 	}
 }
 
+/* Decides how to go on when the window is new, or patience has run out: one that never serves is passed by for long. */
+static void window_judge(struct window *w)
+{
+	if (w->live && w->patience >= 0)
+		return;
+	w->scattered = w->live && !w->scattered && !w->hit;
+	w->hit = 0;
+	w->patience = w->scattered ? 1 << 15 : (i32)(64u << MIN(w->renewals, 10u));
+	w->renewals++;
+}
+
 void window_set(struct cpu *cpu, struct window *w, gva_t gva, const struct gather_form *f, unsigned scale)
 {
 	gva_t low;
 	u64 size, range;
 
-	w->patience = (i32)(64u << MIN(w->renewals, 10u));
+	window_judge(w);
 	if (!entry_hits(cpu, entry_of(cpu, tlb_mode(cpu, PRIV_CPL), gva), gva, false))
 		return;
-	w->renewals++;
 	window_extent(cpu, gva, &w->addend, &low, &size);
 	/* the first index is rounded up, so the last one must be rounded down further */
 	range = (size - f->lane - scale + 1) / scale;
