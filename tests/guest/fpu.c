@@ -463,6 +463,29 @@ static void gather_restarts(void)
 	expect("gather-q-non-canonical-warm", gather_q, BIT(63), (u64)lanes, (u64)gather_q_ip, VEC_GP, 0);
 }
 
+/* The page changes under an instruction that knows it. */
+static void gather_remapped(void)
+{
+	u32 *out = (u32 *)back, bad = 0;
+	int i, k;
+
+	for (i = 0; i < 8; i++) {
+		lanes[i] = 4096 + 64 * i;
+		*(u32 *)(low + 64 * i) = 400 + i;
+		*(u32 *)(high + 64 * i) = 500 + i;
+	}
+	for (k = 0; k < 8; k++) {
+		map(EDGE, (u64)(k & 2 ? low : high), P | W | U);
+		check("gather-remapped", guard(gather, VTEST, (u64)lanes), false);
+		guard(gather_out, (u64)regs_out, 0);
+		memcpy(out, regs_out, 64);
+		for (i = 0; i < 8; i++)
+			bad += out[i] != (k & 2 ? 400u : 500u) + i;
+	}
+	check("gather-remapped-lanes", bad, 0);
+	map(EDGE, (u64)high, P | W | U);
+}
+
 /* An address that means something to the host, through a window that is empty. */
 static void gather_nowhere(void)
 {
@@ -545,6 +568,7 @@ static void vectors(void)
 		masked();
 		gathers();
 		gather_restarts();
+		gather_remapped();
 	}
 	if (avx512) {
 		avx512s();
