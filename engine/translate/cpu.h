@@ -81,6 +81,30 @@ struct site {
 
 _Static_assert(sizeof(struct site) == 32 && sizeof(struct l0_entry) == 32, "generated code shifts by 5");
 
+/*
+ * The range of guest addresses that a gather found contiguous in the host, as
+ * its inline check wants it (gather.c). It may span pages, so any flush empties
+ * all of them; loads only.
+ */
+struct window {
+	i64 low; /* start, biased: see window_set */
+	u64 addend; /* host minus guest */
+	i32 patience; /* times that the lanes are looked up one by one before C looks again */
+	u32 hit; /* it has served since then */
+	u32 scattered; /* it does not serve: go by lanes at once */
+	u32 renewals;
+	bool live; /* in cpu->live_windows */
+	_Alignas(32) u64 limit[4]; /* the highest index from there on, biased, in each lane */
+};
+
+/* What a gather's or scatter's encoding says. */
+struct gather_form {
+	bool evex, scatter;
+	u8 reg, index, mask; /* mask: a vector register, or k */
+	u8 lane, index_size; /* bytes */
+	u8 lanes;
+};
+
 #define MASK_VECTOR 0x80
 #define MASK_FOLDED 0x20 /* broadcast: each memory lane goes to several; bits 4:3: 2, 4, 8, 16 or more lanes in all */
 #define MASK_PACKED 0x40 /* expand, compress: the active lanes lie together */
@@ -242,7 +266,7 @@ struct sysinsn {
 	i8 base, index;
 	u8 scale, seg; /* seg: SEG_* of the memory operand */
 	i64 disp; /* RIP-relative already resolved */
-	i64 imm, imm2;
+	i64 imm, imm2; /* a gather: its window, -1 for none */
 	u16 mnemonic;
 	u8 op; /* the opcode's last byte, for families */
 	bool rex;
@@ -305,7 +329,8 @@ struct cpu {
 	u32 bounce_size;
 	u64 bounce_mask; /* active bytes of a masked access */
 	bool bounce_masked;
-	gpa_t bounce_gpa[2]; /* of the two halves */
+	gpa_t bounce_gpa[2]; /* of the two halves; ~0: not accessed */
+	u8 *bounce_host[2]; /* where they can be accessed directly; else NULL */
 	u32 bounce_split; /* bytes on the first page */
 
 	struct tlb_entry tlbs[TLB_MODES][TLB_SIZE];
@@ -332,6 +357,10 @@ struct cpu {
 	u32 nsysinsns, max_sysinsns;
 	struct pcmap *pcmap;
 	u32 npcmap, max_pcmap;
+	struct window *windows; /* of gathers */
+	u32 nwindows, max_windows;
+	u32 *live_windows;
+	u32 nlive_windows;
 	u32 *links, *links_global; /* exits whose slots cross pages */
 	u32 nlinks, nlinks_global;
 	u32 *frag_hash;
@@ -363,6 +392,8 @@ struct cpu {
 	u32 fn_callout, fn_miss_read, fn_miss_write, fn_miss_plain, fn_finish_write, fn_fault;
 
 	struct translate_stats stats;
+	/* A gather's registers while generated code does its lanes one by one. */
+	_Alignas(64) u8 gather_index[64], gather_data[64], gather_spill[64];
 	_Alignas(64) u8 bounce_buf[BOUNCE_SIZE + 128];
 	_Alignas(64) u8 xsave[8192]; /* the guest's vector state while it is not live */
 	_Alignas(64) u8 xbounce[8192]; /* for XSAVE areas that are not in one piece */
@@ -372,7 +403,9 @@ struct cpu {
 #define EXITS_MAX (1u << 20)
 #define FRAGS_MAX (1u << 19)
 #define SYSINSNS_MAX (1u << 17)
+#define XCR0_ZMM 0xe0ull /* opmask and the upper parts of ZMM registers */
 #define PCMAP_MAX (1u << 23)
+#define WINDOWS_MAX (1u << 14)
 #define ARENA_SIZE GIB(1) /* of addresses; only what is used gets memory */
 #define CODE_SIZE (128u << 20)
 #define COLD_SIZE (128u << 20)
@@ -403,6 +436,11 @@ int tlb_page(struct cpu *cpu, gva_t gva, bool write, enum x86_priv priv, u8 **ho
 bool tlb_direct_write(struct cpu *cpu, gva_t gva); /* may C code store there without telling? */
 int guest_read(struct cpu *cpu, gva_t gva, void *buf, unsigned len, enum x86_priv priv);
 int guest_write(struct cpu *cpu, gva_t gva, const void *buf, unsigned len, enum x86_priv priv);
+/* Lets generated code reach the lane that C has just done; one that straddles pages stays with C. */
+void tlb_note_lane(struct cpu *cpu, gva_t gva, unsigned size, bool write);
+/* The widest range around gva that a gather with this lane, index and scale may use without asking. */
+void window_set(struct cpu *cpu, struct window *w, gva_t gva, const struct gather_form *f, unsigned scale);
+void window_clear(struct window *w);
 void tlb_flush_all(struct cpu *cpu);
 void l0_clear(struct cpu *cpu);
 /* The page of code moves: its sites with addresses relative to it are void. */
@@ -488,6 +526,7 @@ int string_insn(struct cpu *cpu, const struct sysinsn *in);
 int xsave_insn(struct cpu *cpu, const struct sysinsn *in);
 int xrstor_insn(struct cpu *cpu, const struct sysinsn *in);
 int gather_insn(struct cpu *cpu, const struct sysinsn *in);
+bool gather_decode(struct gather_form *f, const u8 *bytes); /* false: #UD */
 int maskmov_insn(struct cpu *cpu, const struct sysinsn *in);
 u64 io_read(struct cpu *cpu, u16 port, unsigned size);
 void io_write(struct cpu *cpu, u16 port, unsigned size, u64 value);

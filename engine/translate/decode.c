@@ -640,7 +640,7 @@ int decode(struct decoder *decoder, const u8 *bytes, unsigned avail, u64 pc, boo
 		       in->kind == K_LEAVE || (in->mem && in->seg == SEG_SS && !in->sse && in->mem_size < 16);
 	fix_sizes(&zi, in);
 	if (in->vsib && in->kind == K_NORMAL)
-		in->kind = K_HELPER;
+		in->kind = K_GATHER;
 	take_mask(&zi, in);
 	return 0;
 }

@@ -37,13 +37,16 @@ static size_t lay_out(struct cpu *cpu, u8 *base)
 	cpu->max_sysinsns = SYSINSNS_MAX;
 	cpu->max_pcmap = PCMAP_MAX;
 	cpu->max_pages = PAGES_MAX;
+	cpu->max_windows = WINDOWS_MAX;
 	/* first what generated code touches: it gets large pages */
 	carve(&c, sizeof(struct cpu));
 	cpu->sites = carve(&c, SITES_MAX * sizeof(struct site));
 	cpu->exits = carve(&c, EXITS_MAX * sizeof(struct exit));
+	cpu->windows = carve(&c, WINDOWS_MAX * sizeof(struct window));
 	c.used = ALIGN_UP(c.used, MIB(2));
 	cpu->hot_size = c.used;
 	cpu->site_meta = carve(&c, SITES_MAX * sizeof(struct site_meta));
+	cpu->live_windows = carve(&c, WINDOWS_MAX * sizeof(u32));
 	cpu->log = carve(&c, SITES_MAX * sizeof(u32));
 	cpu->log_global = carve(&c, SITES_MAX * sizeof(u32));
 	cpu->links = carve(&c, EXITS_MAX * sizeof(u32));

@@ -455,6 +455,7 @@ void frag_reset(struct cpu *cpu)
 	cpu->nsites = cpu->nsysinsns = cpu->npcmap = 0;
 	cpu->nlinks = cpu->nlinks_global = 0;
 	cpu->nlog = cpu->nlog_global = 0;
+	cpu->nwindows = cpu->nlive_windows = 0;
 	cpu->code_p = cpu->code_start;
 	cpu->cold_p = cpu->cold;
 	for (unsigned k = 0; k < IBL_TABLES; k++)

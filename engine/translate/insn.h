@@ -24,6 +24,7 @@ enum insn_kind {
 	K_JCC,
 	K_JCC_INNER, /* of an unrolled loop: goes on here when taken */
 	K_LOOP, /* LOOPcc, JrCXZ */
+	K_GATHER, /* or scatter */
 	K_HELPER, /* C code */
 	K_SYSCALL, /* a helper that never goes on in the block */
 	K_UD,

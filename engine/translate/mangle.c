@@ -370,6 +370,13 @@ static void emit_op(struct tr *t, const struct insn *in, const struct mem *mem, 
 	give_back(t, in, &l);
 }
 
+void emit_with(struct tr *t, const struct insn *in, const struct mem *m)
+{
+	const struct fields f = { -1, -1, -1, -1 };
+
+	encode(t, in, &f, m);
+}
+
 static void op_normal(struct tr *t, const struct insn *in, struct mem m, enum mem_form form)
 {
 	emit_op(t, in, &m, form);

@@ -1084,22 +1084,6 @@ static const struct rule rules[ZYDIS_MNEMONIC_COUNT] = {
 	[ZYDIS_MNEMONIC_MASKMOVQ] = { maskmov_insn, false },
 	[ZYDIS_MNEMONIC_MASKMOVDQU] = { maskmov_insn, false },
 	[ZYDIS_MNEMONIC_VMASKMOVDQU] = { maskmov_insn, false },
-	[ZYDIS_MNEMONIC_VPGATHERDD] = { gather_insn, false },
-	[ZYDIS_MNEMONIC_VPGATHERDQ] = { gather_insn, false },
-	[ZYDIS_MNEMONIC_VPGATHERQD] = { gather_insn, false },
-	[ZYDIS_MNEMONIC_VPGATHERQQ] = { gather_insn, false },
-	[ZYDIS_MNEMONIC_VGATHERDPS] = { gather_insn, false },
-	[ZYDIS_MNEMONIC_VGATHERDPD] = { gather_insn, false },
-	[ZYDIS_MNEMONIC_VGATHERQPS] = { gather_insn, false },
-	[ZYDIS_MNEMONIC_VGATHERQPD] = { gather_insn, false },
-	[ZYDIS_MNEMONIC_VPSCATTERDD] = { gather_insn, false },
-	[ZYDIS_MNEMONIC_VPSCATTERDQ] = { gather_insn, false },
-	[ZYDIS_MNEMONIC_VPSCATTERQD] = { gather_insn, false },
-	[ZYDIS_MNEMONIC_VPSCATTERQQ] = { gather_insn, false },
-	[ZYDIS_MNEMONIC_VSCATTERDPS] = { gather_insn, false },
-	[ZYDIS_MNEMONIC_VSCATTERDPD] = { gather_insn, false },
-	[ZYDIS_MNEMONIC_VSCATTERQPS] = { gather_insn, false },
-	[ZYDIS_MNEMONIC_VSCATTERQPD] = { gather_insn, false },
 };
 
 sysinsn_fn sysinsn_lookup(unsigned mnemonic, bool *ends_block)

@@ -235,6 +235,124 @@ static void fill_access(struct cpu *cpu, struct site *s, enum tlb_mode mode, gva
 	ras_apply(cpu);
 }
 
+/* ---- gathers ---- */
+
+void tlb_note_lane(struct cpu *cpu, gva_t gva, unsigned size, bool write)
+{
+	enum tlb_mode mode = tlb_mode(cpu, PRIV_CPL);
+	const struct tlb_entry *e = entry_of(cpu, mode, gva);
+
+	if ((gva & 0xfff) + size <= PAGE_SIZE && entry_hits(cpu, e, gva, write) &&
+	    l0_of(cpu, mode, write, gva)->tag != (i64)(gva & PAGE_MASK))
+		l0_fill(cpu, mode, write, gva, e);
+}
+
+#define WINDOW_MAX MIB(4)
+#define WINDOW_BIAS BIT(30) /* of 32-bit indexes: the lowest one must be that near to zero */
+
+void window_clear(struct window *w)
+{
+	w->low = SITE_NONE;
+	w->addend = 0;
+	w->patience = 0;
+}
+
+static void windows_clear(struct cpu *cpu)
+{
+	for (u32 i = 0; i < cpu->nlive_windows; i++) {
+		struct window *w = &cpu->windows[cpu->live_windows[i]];
+
+		window_clear(w);
+		w->live = false;
+	}
+	cpu->nlive_windows = 0;
+}
+
+/* The guest's page around gva, if all of it can be read at the addend; else 4 KiB of it. */
+static u64 window_page(const struct cpu *cpu, const struct tlb_entry *e, gva_t gva, gva_t *start)
+{
+	u64 size = MIN(BIT(e->shift), (u64)MIB(2));
+	u64 host = (gva & ~(size - 1)) + e->addend;
+
+	for (unsigned i = 0; i < cpu->nram; i++) {
+		const struct ram_range *r = &cpu->ram[i];
+
+		if (host >= (u64)r->host && host + size <= (u64)r->host + (r->end - r->base)) {
+			*start = gva & ~(size - 1);
+			return size;
+		}
+	}
+	*start = gva & PAGE_MASK;
+	return PAGE_SIZE;
+}
+
+/* As far as the pages beside it are in the soft TLB and contiguous in the host. */
+static void window_extent(struct cpu *cpu, gva_t gva, u64 *addend, gva_t *low, u64 *size)
+{
+	enum tlb_mode mode = tlb_mode(cpu, PRIV_CPL);
+	const struct tlb_entry *e = entry_of(cpu, mode, gva);
+	gva_t start, at;
+	u64 n;
+
+	*addend = e->addend;
+	*size = window_page(cpu, e, gva, low);
+	while (*size < WINDOW_MAX) {
+		at = *low + *size;
+		e = entry_of(cpu, mode, at);
+		if (!entry_hits(cpu, e, at, false) || e->addend != *addend)
+			break;
+		n = window_page(cpu, e, at, &start);
+		*size = start + n - *low;
+	}
+	while (*size < WINDOW_MAX) {
+		at = *low - PAGE_SIZE;
+		e = entry_of(cpu, mode, at);
+		if (!entry_hits(cpu, e, at, false) || e->addend != *addend)
+			break;
+		window_page(cpu, e, at, &start);
+		*size += *low - start;
+		*low = start;
+	}
+}
+
+/* Decides how to go on when the window is new, or patience has run out: one that never serves is passed by for long. */
+static void window_judge(struct window *w)
+{
+	if (w->live && w->patience >= 0)
+		return;
+	w->scattered = w->live && !w->scattered && !w->hit;
+	w->hit = 0;
+	w->patience = w->scattered ? 1 << 15 : (i32)(64u << MIN(w->renewals, 10u));
+	w->renewals++;
+}
+
+void window_set(struct cpu *cpu, struct window *w, gva_t gva, const struct gather_form *f, unsigned scale)
+{
+	gva_t low;
+	u64 size, range;
+
+	window_judge(w);
+	if (!entry_hits(cpu, entry_of(cpu, tlb_mode(cpu, PRIV_CPL), gva), gva, false))
+		return;
+	window_extent(cpu, gva, &w->addend, &low, &size);
+	/* the first index is rounded up, so the last one must be rounded down further */
+	range = (size - f->lane - scale + 1) / scale;
+	w->low = (i64)low + scale - 1;
+	if (f->index_size == 4) {
+		w->low += (i64)(WINDOW_BIAS * scale);
+		range = (u32)(range - BIT(31));
+		range |= range << 32;
+	} else {
+		range -= BIT(63);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(w->limit); i++)
+		w->limit[i] = range;
+	if (w->live)
+		return;
+	w->live = true;
+	cpu->live_windows[cpu->nlive_windows++] = (u32)(w - cpu->windows);
+}
+
 int tlb_page(struct cpu *cpu, gva_t gva, bool write, enum x86_priv priv, u8 **host, gpa_t *gpa)
 {
 	enum tlb_mode mode = tlb_mode(cpu, priv);
@@ -311,22 +429,48 @@ static void copy(u8 *d, const u8 *s, unsigned n)
 	case 2: *(u16 *)d = *(const u16 *)s; return;
 	case 4: *(u32 *)d = *(const u32 *)s; return;
 	case 8: *(u64 *)d = *(const u64 *)s; return;
-	default: __asm__ volatile("rep movsb" : "+D"(d), "+S"(s), "+c"(n) : : "memory");
+	default: break;
+	}
+	if (n > 64 || n < 4) {
+		__asm__ volatile("rep movsb" : "+D"(d), "+S"(s), "+c"(n) : : "memory");
+	} else if (n < 8) { /* words that overlap are faster */
+		*(u32 *)d = *(const u32 *)s;
+		*(u32 *)(d + n - 4) = *(const u32 *)(s + n - 4);
+	} else {
+		for (unsigned i = 0; i + 8 < n; i += 8)
+			*(u64 *)(d + i) = *(const u64 *)(s + i);
+		*(u64 *)(d + n - 8) = *(const u64 *)(s + n - 8);
 	}
 }
 
-/* One piece of the bounce buffer from or to guest-physical memory. */
-static void piece_load(struct cpu *cpu, gpa_t gpa, u8 *buf, unsigned len)
+/* One piece of the bounce buffer from or to guest memory. */
+static void piece_load(struct cpu *cpu, unsigned piece, u8 *buf, unsigned len)
 {
-	u8 *host = ram_host(cpu, gpa, false);
+	gpa_t gpa = cpu->bounce_gpa[piece];
+	u8 *host = cpu->bounce_host[piece];
 
+	if (gpa == ~0ull)
+		return;
+	if (!host && ram_host(cpu, gpa, false))
+		host = ram_host(cpu, gpa, false) + (gpa & 0xfff);
 	if (host)
-		copy(buf, host + (gpa & 0xfff), len);
+		copy(buf, host, len);
 	else
 		mmio_read_buf(cpu, gpa, buf, len);
 }
 
-static bool piece_store(struct cpu *cpu, gpa_t gpa, const u8 *buf, unsigned len, u64 mask)
+static void store_masked(const struct cpu *cpu, u8 *host, const u8 *buf, unsigned len, u64 mask)
+{
+	if (!cpu->bounce_masked) {
+		copy(host, buf, len);
+		return;
+	}
+	for (unsigned i = 0; i < len; i++)
+		if (mask >> i & 1)
+			host[i] = buf[i];
+}
+
+static bool gpa_store(struct cpu *cpu, gpa_t gpa, const u8 *buf, unsigned len, u64 mask)
 {
 	u8 *host = ram_host(cpu, gpa, true);
 
@@ -338,18 +482,22 @@ static bool piece_store(struct cpu *cpu, gpa_t gpa, const u8 *buf, unsigned len,
 		mmio_write_buf(cpu, gpa, buf, len);
 		return false;
 	}
-	host += gpa & 0xfff;
-	if (cpu->bounce_masked) {
-		for (unsigned i = 0; i < len; i++)
-			if (mask >> i & 1)
-				host[i] = buf[i];
-	} else {
-		copy(host, buf, len);
-	}
+	store_masked(cpu, host + (gpa & 0xfff), buf, len, mask);
 	if (!(*page_flag(cpu, gpa) & PAGE_CODE))
 		return false;
 	cpu->stats.smc_stores++;
 	return frag_invalidate(cpu, gpa, len);
+}
+
+/* True when code was dropped. */
+static bool piece_store(struct cpu *cpu, unsigned piece, const u8 *buf, unsigned len, u64 mask)
+{
+	if (cpu->bounce_gpa[piece] == ~0ull)
+		return false;
+	if (!cpu->bounce_host[piece])
+		return gpa_store(cpu, cpu->bounce_gpa[piece], buf, len, mask);
+	store_masked(cpu, cpu->bounce_host[piece], buf, len, mask);
+	return false;
 }
 
 static u64 read_kreg(unsigned k)
@@ -441,16 +589,25 @@ static int record_fault(struct cpu *cpu, const struct site *s, gva_t gva)
 }
 
 /* Translates one piece of a bounced access. 0, or -1: fault. */
-static int piece_translate(struct cpu *cpu, gva_t gva, bool write, gpa_t *gpa)
+static int piece_translate(struct cpu *cpu, unsigned piece, gva_t gva, bool write)
 {
 	enum tlb_mode mode = tlb_mode(cpu, PRIV_CPL);
-	bool user = mode == TLB_USER;
-	struct x86_walk w;
+	const struct tlb_entry *e = entry_of(cpu, mode, gva);
+	gpa_t gpa = 0;
+	u8 *host;
 
-	if (x86_walk(&cpu->x, gva, write ? ACCESS_WRITE : ACCESS_READ, user, user || mode == TLB_KERNEL_AC, &w))
+	if (!entry_hits(cpu, e, gva, write) && fill(cpu, mode, gva, write, &host, &gpa))
 		return -1;
-	*gpa = w.gpa;
+	cpu->bounce_gpa[piece] = gpa;
+	cpu->bounce_host[piece] = entry_hits(cpu, e, gva, write) ? (u8 *)(e->addend + gva) : NULL;
 	return 0;
+}
+
+/* Both pieces can be accessed, and they lie together in the host: no need for a buffer. */
+static bool pieces_join(struct cpu *cpu, unsigned first)
+{
+	return cpu->bounce_gpa[0] != ~0ull && cpu->bounce_gpa[1] != ~0ull && cpu->bounce_host[0] &&
+	       cpu->bounce_host[0] + first == cpu->bounce_host[1];
 }
 
 static int bounce(struct cpu *cpu, struct site *s, gva_t gva)
@@ -473,15 +630,17 @@ static int bounce(struct cpu *cpu, struct site *s, gva_t gva)
 		x86_fault_code(&cpu->x, VEC_GP, 0); /* it runs over the edge: no page fault before that */
 		return record_fault(cpu, s, gva);
 	}
-	if (mask & low && piece_translate(cpu, gva, write, &cpu->bounce_gpa[0]))
+	if (mask & low && piece_translate(cpu, 0, gva, write))
 		return record_fault(cpu, s, gva);
-	if (second && (mask & ~low || s->size > 64) && piece_translate(cpu, next, write, &cpu->bounce_gpa[1]))
+	if (second && (mask & ~low || s->size > 64) && piece_translate(cpu, 1, next, write))
 		return record_fault(cpu, s, gva);
-	if (s->flags & SITE_READ || cpu->bounce_masked || !write) {
-		if (cpu->bounce_gpa[0] != ~0ull)
-			piece_load(cpu, cpu->bounce_gpa[0], buf, first);
-		if (second && cpu->bounce_gpa[1] != ~0ull)
-			piece_load(cpu, cpu->bounce_gpa[1], buf + first, second);
+	if (second && pieces_join(cpu, first)) {
+		buf = cpu->bounce_host[0];
+		cpu->bounce_gpa[0] = cpu->bounce_gpa[1] = ~0ull;
+	} else if (s->flags & SITE_READ || cpu->bounce_masked || !write) {
+		piece_load(cpu, 0, buf, first);
+		if (second)
+			piece_load(cpu, 1, buf + first, second);
 	}
 	cpu->bounce = buf;
 	cpu->bounce_gva = gva;
@@ -553,13 +712,11 @@ int tlb_slow_access(struct cpu *cpu, struct site *s, gva_t gva)
 int tlb_finish_write(struct cpu *cpu, struct site *s)
 {
 	unsigned first = cpu->bounce_split, second = cpu->bounce_size - first;
-	bool changed = false;
+	bool changed;
 
-	if (cpu->bounce_gpa[0] != ~0ull)
-		changed = piece_store(cpu, cpu->bounce_gpa[0], cpu->bounce, first, cpu->bounce_mask);
-	if (second && cpu->bounce_gpa[1] != ~0ull)
-		changed |= piece_store(cpu, cpu->bounce_gpa[1], cpu->bounce + first, second,
-				       first < 64 ? cpu->bounce_mask >> first : 0);
+	changed = piece_store(cpu, 0, cpu->bounce, first, cpu->bounce_mask);
+	if (second)
+		changed |= piece_store(cpu, 1, cpu->bounce + first, second, first < 64 ? cpu->bounce_mask >> first : 0);
 	if (changed && s->flags & SITE_STACK) {
 		cpu->poll = 1; /* the instruction is not over: leave soon after it */
 	} else if (changed) {
@@ -599,7 +756,7 @@ static int access_piece(struct cpu *cpu, gva_t gva, u8 *buf, unsigned len, bool 
 		return 0;
 	}
 	cpu->bounce_masked = false;
-	piece_store(cpu, gpa, buf, len, ~0ull);
+	gpa_store(cpu, gpa, buf, len, ~0ull);
 	return 0;
 }
 
@@ -763,6 +920,7 @@ void tlb_flush_all(struct cpu *cpu)
 	cpu->low_global = false;
 	cpu->stats.flush_all++;
 	cpu->flushes++;
+	windows_clear(cpu);
 	clear_tlb(cpu);
 	l0_clear(cpu);
 	for (unsigned i = 0; i < ARRAY_SIZE(cpu->pcid_gen); i++)
@@ -800,6 +958,7 @@ static void flush_page(struct cpu *cpu, gva_t gva)
 	u32 shift = PAGE_SHIFT;
 
 	cpu->stats.flush_page++;
+	windows_clear(cpu);
 	if (bloom_has(cpu->large, LARGE_BITS, region_key(gva, 21)))
 		shift = 21;
 	if (bloom_has(cpu->large, LARGE_BITS, region_key(gva, 30)))
@@ -842,6 +1001,7 @@ static void env_flush(struct x86_cpu *x, enum x86_flush kind, gva_t gva)
 			new_gen(cpu);
 		break;
 	}
+	windows_clear(cpu);
 	kill_log(cpu, cpu->log, &cpu->nlog, SITE_LOGGED);
 	cpu->scan_debt = 0;
 	cpu->flushes++;

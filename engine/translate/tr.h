@@ -71,6 +71,17 @@ struct stub {
 	void (*op)(struct tr *t, const struct insn *in, struct mem m, enum mem_form form); /* stores: the operation */
 };
 
+struct gather_stub {
+	struct cpu *cpu;
+	const struct insn *in;
+	struct gather_form f;
+	struct window *window; /* NULL: a scatter */
+	enum flags_home flags;
+	u8 *slow[4]; /* rel32s of the branches that come here */
+	unsigned nslow;
+	u8 *after;
+};
+
 struct pending_exit {
 	u8 *patch; /* rel32 to be aimed at the exit's stub; NULL for slots */
 	u32 exit;
@@ -96,6 +107,8 @@ struct tr {
 	const struct insn *cur;
 	struct stub stubs[STUBS_MAX];
 	unsigned nstubs;
+	struct gather_stub gathers[BLOCK_MAX];
+	unsigned ngathers;
 	struct group groups[GROUPS_MAX];
 	unsigned ngroups;
 	/* Whose origin is in S0; whose addend, or (from GROUPS_MAX on) origin, is in S1; -1: none. */
@@ -135,11 +148,16 @@ struct gmem stack_gmem(const struct tr *t, i64 disp);
 /* Computes an effective address (with segment base) into S0. */
 void emit_ea(struct tr *t, const struct gmem *g);
 
+/* ---- gather.c ---- */
+void emit_gather(struct tr *t, const struct insn *in);
+void gather_stubs(struct tr *t);
+
 /* ---- group.c ---- */
 void group_block(struct tr *t);
 
 /* ---- mangle.c ---- */
 void emit_normal(struct tr *t, const struct insn *in);
+void emit_with(struct tr *t, const struct insn *in, const struct mem *m); /* as it is, but for its operand */
 void emit_lea(struct tr *t, const struct insn *in);
 int host_reg(int guest); /* -1: homed in memory */
 void home_load(struct tr *t, unsigned host, unsigned guest);

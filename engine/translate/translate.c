@@ -3,7 +3,7 @@
 #include "engine/translate/tr.h"
 
 /* Room that one block may need at most. */
-#define BLOCK_ROOM (64u << 10)
+#define BLOCK_ROOM (256u << 10)
 
 void pcmap_add(struct tr *t, const struct insn *in)
 {
@@ -107,7 +107,7 @@ static int collect(struct tr *t)
 static bool only_computes(const struct insn *in)
 {
 	switch (in->kind) {
-	case K_NORMAL: case K_LEA: case K_NOP: case K_PUSH: case K_POP: return true;
+	case K_NORMAL: case K_LEA: case K_NOP: case K_PUSH: case K_POP: case K_GATHER: return true;
 	default: return false;
 	}
 }
@@ -258,6 +258,7 @@ static void emit_insn(struct tr *t, const struct insn *in)
 	switch (in->kind) {
 	case K_NORMAL: emit_normal(t, in); break;
 	case K_LEA: emit_lea(t, in); break;
+	case K_GATHER: emit_gather(t, in); break;
 	case K_NOP: break;
 	case K_PUSH: emit_push(t, in); break;
 	case K_POP: emit_pop(t, in); break;
@@ -265,7 +266,7 @@ static void emit_insn(struct tr *t, const struct insn *in)
 	case K_UD: emit_helper(t, in, raise_ud); break;
 	case K_HELPER:
 	case K_SYSCALL:
-		if (t->mode & MODE_CHECK && in->mem && !in->vsib && (in->mem_read || in->mem_write))
+		if (t->mode & MODE_CHECK && in->mem && (in->mem_read || in->mem_write))
 			emit_operand_helper(t, in);
 		fn = sysinsn_lookup(in->mnemonic, &ends);
 		emit_helper(t, in, fn ? fn : raise_ud);
@@ -299,13 +300,15 @@ static void emit_block(struct tr *t)
 	t->e.p = t->cold_start;
 	access_stubs(t);
 	flow_stubs(t);
+	gather_stubs(t);
 }
 
 static bool has_room(const struct cpu *cpu)
 {
 	return cpu->code_p + BLOCK_ROOM < cpu->code_end && cpu->cold_p + BLOCK_ROOM < cpu->cold_end && cpu->nsites + STUBS_MAX < cpu->max_sites &&
 	       cpu->nexits + 16 + UNROLL_MAX + GROUPS_MAX < cpu->max_exits && cpu->nfrags + 1 < cpu->max_frags &&
-	       cpu->nsysinsns + 3 * BLOCK_MAX < cpu->max_sysinsns && cpu->npcmap + 3 * BLOCK_MAX < cpu->max_pcmap && cpu->npages + 2 < cpu->max_pages;
+	       cpu->nsysinsns + 3 * BLOCK_MAX < cpu->max_sysinsns && cpu->npcmap + 3 * BLOCK_MAX < cpu->max_pcmap && cpu->npages + 2 < cpu->max_pages &&
+	       cpu->nwindows + BLOCK_MAX < cpu->max_windows;
 }
 
 u32 translate(struct cpu *cpu, u64 pc, u32 extra)
@@ -321,7 +324,7 @@ u32 translate(struct cpu *cpu, u64 pc, u32 extra)
 	t->pc = pc;
 	t->mode = (u8)(cpu->mode | extra);
 	t->code32 = cpu->mode & MODE_CODE32;
-	t->nstubs = t->nexits = t->nto_leave = 0;
+	t->ngathers = t->nstubs = t->nexits = t->nto_leave = 0;
 	t->ret_miss = NULL;
 	t->page = fetch_page(cpu, pc, &w);
 	if (!t->page)

@@ -9,7 +9,6 @@
 #include "engine/translate/cpu.h"
 
 #define VECTOR_BYTES 64
-#define XCR0_AVX512 0xe0ull
 
 /* ---- the live registers, by number ---- */
 
@@ -80,7 +79,7 @@ static void get_vector(const struct cpu *cpu, unsigned r, vector_bytes *v)
 {
 	for (unsigned i = 0; i < VECTOR_BYTES; i++)
 		(*v)[i] = 0;
-	if ((cpu->xcr0 & XCR0_AVX512) == XCR0_AVX512)
+	if ((cpu->xcr0 & XCR0_ZMM) == XCR0_ZMM)
 		get_zmm(r, v);
 	else
 		get_ymm(r, v);
@@ -88,7 +87,7 @@ static void get_vector(const struct cpu *cpu, unsigned r, vector_bytes *v)
 
 static void set_vector(const struct cpu *cpu, unsigned r, const vector_bytes *v)
 {
-	if ((cpu->xcr0 & XCR0_AVX512) == XCR0_AVX512)
+	if ((cpu->xcr0 & XCR0_ZMM) == XCR0_ZMM)
 		set_zmm(r, v);
 	else
 		set_ymm(r, v);
@@ -97,13 +96,10 @@ static void set_vector(const struct cpu *cpu, unsigned r, const vector_bytes *v)
 /* ---- gather and scatter ---- */
 
 struct gather {
-	bool evex, scatter;
-	unsigned reg, index, mask; /* mask: a vector register, or k */
-	unsigned lane, index_size; /* bytes */
-	unsigned bytes; /* of the longer of data and indexes */
-	unsigned lanes;
+	struct gather_form f;
 	vector_bytes data, indexes, vmask;
 	u64 active; /* a bit per lane */
+	gva_t last; /* of the last lane that was done */
 };
 
 /* clang-format off */
@@ -116,84 +112,81 @@ static bool is_prefix(u8 b)
 }
 /* clang-format on */
 
-static void decode_vex(struct gather *g, const u8 *p)
+/* Both return the vector length in bytes. */
+static unsigned decode_vex(struct gather_form *f, const u8 *p)
 {
 	const u8 *modrm = p + 4;
 
-	g->reg = (~p[1] >> 4 & 8) | (modrm[0] >> 3 & 7);
-	g->index = (~p[1] >> 3 & 8) | (modrm[1] >> 3 & 7);
-	g->mask = ~p[2] >> 3 & 15;
-	g->bytes = p[2] & 4 ? 32 : 16;
-	g->lane = p[2] & 0x80 ? 8 : 4;
-	g->index_size = p[3] & 1 ? 8 : 4;
+	f->reg = (u8)((~p[1] >> 4 & 8) | (modrm[0] >> 3 & 7));
+	f->index = (u8)((~p[1] >> 3 & 8) | (modrm[1] >> 3 & 7));
+	f->mask = ~p[2] >> 3 & 15;
+	f->lane = p[2] & 0x80 ? 8 : 4;
+	f->index_size = p[3] & 1 ? 8 : 4;
+	return p[2] & 4 ? 32 : 16;
 }
 
-static void decode_evex(struct gather *g, const u8 *p)
+static unsigned decode_evex(struct gather_form *f, const u8 *p)
 {
 	const u8 *modrm = p + 5;
 
-	g->evex = true;
-	g->reg = (p[1] & 0x10 ? 0 : 16) | (~p[1] >> 4 & 8) | (modrm[0] >> 3 & 7);
-	g->index = (p[3] & 8 ? 0 : 16) | (~p[1] >> 3 & 8) | (modrm[1] >> 3 & 7);
-	g->mask = p[3] & 7;
-	g->bytes = 16u << (p[3] >> 5 & 3);
-	g->lane = p[2] & 0x80 ? 8 : 4;
-	g->index_size = p[4] & 1 ? 8 : 4;
-	g->scatter = p[4] >= 0xa0;
+	f->evex = true;
+	f->reg = (u8)((p[1] & 0x10 ? 0 : 16) | (~p[1] >> 4 & 8) | (modrm[0] >> 3 & 7));
+	f->index = (u8)((p[3] & 8 ? 0 : 16) | (~p[1] >> 3 & 8) | (modrm[1] >> 3 & 7));
+	f->mask = p[3] & 7;
+	f->lane = p[2] & 0x80 ? 8 : 4;
+	f->index_size = p[4] & 1 ? 8 : 4;
+	f->scatter = p[4] >= 0xa0;
+	return 16u << (p[3] >> 5 & 3);
 }
 
-/* Fills in registers and sizes; false: #UD. */
-static bool decode_gather(struct gather *g, const struct sysinsn *in)
+bool gather_decode(struct gather_form *f, const u8 *bytes)
 {
-	unsigned i = 0;
+	unsigned i = 0, length;
 
-	while (is_prefix(in->bytes[i]))
+	while (is_prefix(bytes[i]))
 		i++;
-	g->evex = g->scatter = false;
-	if (in->bytes[i] == 0x62)
-		decode_evex(g, in->bytes + i);
-	else
-		decode_vex(g, in->bytes + i);
-	g->lanes = g->bytes / MAX(g->lane, g->index_size);
-	if (g->bytes > VECTOR_BYTES || (g->evex && !g->mask))
+	f->evex = f->scatter = false;
+	length = bytes[i] == 0x62 ? decode_evex(f, bytes + i) : decode_vex(f, bytes + i);
+	f->lanes = (u8)(length / MAX(f->lane, f->index_size));
+	if (length > VECTOR_BYTES || (f->evex && !f->mask))
 		return false;
-	if (g->scatter)
+	if (f->scatter)
 		return true;
-	return g->reg != g->index && (g->evex || (g->mask != g->reg && g->mask != g->index));
+	return f->reg != f->index && (f->evex || (f->mask != f->reg && f->mask != f->index));
 }
 
 static void load_registers(struct cpu *cpu, struct gather *g)
 {
-	get_vector(cpu, g->reg, &g->data);
-	get_vector(cpu, g->index, &g->indexes);
+	get_vector(cpu, g->f.reg, &g->data);
+	get_vector(cpu, g->f.index, &g->indexes);
 	g->active = 0;
-	if (g->evex) {
-		g->active = get_k(g->mask) & ((1ull << g->lanes) - 1);
+	if (g->f.evex) {
+		g->active = get_k(g->f.mask) & ((1ull << g->f.lanes) - 1);
 		return;
 	}
-	get_vector(cpu, g->mask, &g->vmask);
-	for (unsigned i = 0; i < g->lanes; i++)
-		g->active |= (u64)(g->vmask[(i + 1) * g->lane - 1] >> 7) << i;
+	get_vector(cpu, g->f.mask, &g->vmask);
+	for (unsigned i = 0; i < g->f.lanes; i++)
+		g->active |= (u64)(g->vmask[(i + 1) * g->f.lane - 1] >> 7) << i;
 }
 
 /* The lanes still active are those not done. */
 static void store_registers(struct cpu *cpu, struct gather *g)
 {
-	unsigned used = g->lanes * g->lane;
+	unsigned used = g->f.lanes * g->f.lane;
 
 	fpu_restore(cpu); /* a device access puts the registers away */
-	if (!g->scatter) {
+	if (!g->f.scatter) {
 		for (unsigned i = used; i < VECTOR_BYTES; i++)
 			g->data[i] = 0;
-		set_vector(cpu, g->reg, &g->data);
+		set_vector(cpu, g->f.reg, &g->data);
 	}
-	if (g->evex) {
-		set_k(g->mask, g->active);
+	if (g->f.evex) {
+		set_k(g->f.mask, g->active);
 		return;
 	}
 	for (unsigned i = 0; i < VECTOR_BYTES; i++)
-		g->vmask[i] = i < used && g->active >> i / g->lane & 1 ? 0xff : 0;
-	set_vector(cpu, g->mask, &g->vmask);
+		g->vmask[i] = i < used && g->active >> i / g->f.lane & 1 ? 0xff : 0;
+	set_vector(cpu, g->f.mask, &g->vmask);
 }
 
 static int lane_access(struct cpu *cpu, const struct sysinsn *in, struct gather *g, unsigned i)
@@ -202,7 +195,7 @@ static int lane_access(struct cpu *cpu, const struct sysinsn *in, struct gather 
 	gva_t gva;
 	i64 index;
 
-	if (g->index_size == 8)
+	if (g->f.index_size == 8)
 		index = ((const i64 *)g->indexes)[i];
 	else
 		index = ((const i32 *)g->indexes)[i];
@@ -211,27 +204,33 @@ static int lane_access(struct cpu *cpu, const struct sysinsn *in, struct gather 
 	offset += (u64)index * in->scale;
 	if (in->addrsize < 8)
 		offset = (u32)offset;
-	if (unlikely(in->mode & MODE_CHECK) && check_operand(cpu, in->seg, offset, g->lane, g->scatter))
+	if (unlikely(in->mode & MODE_CHECK) && check_operand(cpu, in->seg, offset, g->f.lane, g->f.scatter))
 		return -1;
 	gva = offset;
 	if (in->seg == SEG_FS || in->seg == SEG_GS || in->mode & MODE_BASES)
 		gva += cpu->x.s.seg[in->seg].base;
 	if (in->mode & MODE_CODE32)
 		gva = (u32)gva;
-	if (g->scatter)
-		return guest_write(cpu, gva, g->data + i * g->lane, g->lane, PRIV_CPL);
-	return guest_read(cpu, gva, g->data + i * g->lane, g->lane, PRIV_CPL);
+	if (g->f.scatter ? guest_write(cpu, gva, g->data + i * g->f.lane, g->f.lane, PRIV_CPL) :
+			   guest_read(cpu, gva, g->data + i * g->f.lane, g->f.lane, PRIV_CPL))
+		return -1;
+	if (in->imm2)
+		tlb_note_lane(cpu, gva, g->f.lane, g->f.scatter);
+	g->last = gva;
+	return 0;
 }
 
 int gather_insn(struct cpu *cpu, const struct sysinsn *in)
 {
 	struct gather g;
 	int r = 0;
+	u64 first;
 
-	if (!decode_gather(&g, in))
+	if (!gather_decode(&g.f, in->bytes))
 		return x86_fault(&cpu->x, VEC_UD);
 	load_registers(cpu, &g);
-	for (unsigned i = 0; i < g.lanes && !r; i++) {
+	first = g.active;
+	for (unsigned i = 0; i < g.f.lanes && !r; i++) {
 		if (!(g.active >> i & 1))
 			continue;
 		r = lane_access(cpu, in, &g, i);
@@ -239,6 +238,8 @@ int gather_insn(struct cpu *cpu, const struct sysinsn *in)
 			g.active &= ~(1ull << i);
 	}
 	store_registers(cpu, &g);
+	if (in->imm >= 0 && g.active != first)
+		window_set(cpu, &cpu->windows[in->imm], g.last, &g.f, in->scale);
 	return r;
 }
 

@@ -52,5 +52,8 @@ void some_block(struct gen *g, unsigned n);
 /* ---- gen_random.c ---- */
 void gen_random(struct gen *g);
 
+/* ---- gen_gather.c ---- */
+void gen_gather(struct gen *g);
+
 /* ---- gen_forms.c ---- */
 void gen_form(struct gen *g);

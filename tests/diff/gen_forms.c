@@ -683,6 +683,7 @@ void gen_form(struct gen *g)
 		{ form_fields, 14, false },
 		{ form_divide, 3, false }, { form_compare_exchange, 4, false }, { form_control_word, 3, false },
 		{ form_implied, 3, false }, { form_bmi, 5, false }, { form_fault, 2, false },
+		{ gen_gather, 4, false },
 	};
 	unsigned total = 0, n;
 

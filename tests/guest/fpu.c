@@ -357,8 +357,13 @@ static void numeric(void)
 SNIP_IP(vmaskmov_store, "vmovups (%rsi),%ymm1; vmovups 32(%rsi),%ymm2", "vpmaskmovd %ymm2,%ymm1,(%rdi)");
 SNIP_IP(vmaskmov_load, "vmovups (%rsi),%ymm1; vmovups pattern(%rip),%ymm2",
 	"vpmaskmovd (%rdi),%ymm1,%ymm2; vmovups %ymm2,back(%rip)");
-SNIP_IP(gather, "vmovups (%rsi),%ymm1; vpcmpeqd %ymm3,%ymm3,%ymm3; vpxor %ymm2,%ymm2,%ymm2",
+SNIP_IP(gather, "vmovups (%rsi),%ymm1; vpcmpeqd %ymm3,%ymm3,%ymm3; vpcmpeqd %ymm2,%ymm2,%ymm2",
 	"vpgatherdd %ymm3,(%rdi,%ymm1,1),%ymm2");
+SNIP_IP(gather_q, "vmovups (%rsi),%ymm1; vpcmpeqd %ymm3,%ymm3,%ymm3; vpxor %ymm2,%ymm2,%ymm2",
+	"vpgatherqq %ymm3,(%rdi,%ymm1,8),%ymm2");
+SNIP_IP(gather512, "vmovups (%rsi),%zmm17; kxnorw %k1,%k1,%k1; vpternlogd $255,%zmm2,%zmm2,%zmm2; vpcmpeqd %ymm15,%ymm15,%ymm15",
+	"vpgatherdd (%rdi,%zmm17,1),%zmm2{%k1}; vpxor %ymm15,%ymm15,%ymm15");
+SNIP(gather512_out, "vmovdqu32 %zmm2,(%rdi); kmovw %k1,(%rsi); vmovups %ymm15,8(%rsi)");
 SNIP(gather_out, "vmovups %ymm2,(%rdi); vmovups %ymm3,32(%rdi)");
 SNIP_IP(masked512, "mov $0x00ff,%eax; kmovw %eax,%k1; vmovups (%rsi),%zmm1", "vmovdqu32 %zmm1,(%rdi){%k1}");
 SNIP_IP(masked512_bad, "mov $0x01ff,%eax; kmovw %eax,%k1; vmovups (%rsi),%zmm1",
@@ -428,6 +433,99 @@ static void gathers(void)
 	map(EDGE, (u64)high, P | W | U);
 }
 
+/* A lane faults that never was mapped, when the instruction has run well before. */
+static void gather_restarts(void)
+{
+	u32 *out = (u32 *)back, bad = 0;
+	int i;
+
+	for (i = 0; i < 8; i++) {
+		lanes[i] = 64 * i;
+		*(u32 *)(low + lanes[i]) = 200 + i;
+	}
+	for (i = 0; i < 3; i++)
+		check("gather-warm", guard(gather, VTEST, (u64)lanes), false);
+	lanes[5] = 8192 + 64;
+	expect("gather-hole", gather, VTEST, (u64)lanes, (u64)gather_ip, VEC_PF, 0);
+	check("  cr2", last_cr2, VTEST + lanes[5]);
+	guard(gather_out, (u64)regs_out, 0);
+	memcpy(out, regs_out, 64);
+	for (i = 0; i < 8; i++)
+		bad += out[i] != (out[8 + i] >> 31 ? 0xffffffff : 200u + i);
+	check("gather-hole-lanes", bad, 0);
+	check("gather-hole-mask", out[13] >> 31, 1);
+	lanes[5] = 64 * 5;
+	check("gather-again", guard(gather, VTEST, (u64)lanes), false);
+	expect("gather-non-canonical", gather, BIT(63), (u64)lanes, (u64)gather_ip, VEC_GP, 0);
+	memset(lanes, 0, 32);
+	expect("gather-q-non-canonical", gather_q, BIT(63), (u64)lanes, (u64)gather_q_ip, VEC_GP, 0);
+	check("gather-q", guard(gather_q, VTEST, (u64)lanes), false);
+	expect("gather-q-non-canonical-warm", gather_q, BIT(63), (u64)lanes, (u64)gather_q_ip, VEC_GP, 0);
+}
+
+/* The page changes under an instruction that knows it. */
+static void gather_remapped(void)
+{
+	u32 *out = (u32 *)back, bad = 0;
+	int i, k;
+
+	for (i = 0; i < 8; i++) {
+		lanes[i] = 4096 + 64 * i;
+		*(u32 *)(low + 64 * i) = 400 + i;
+		*(u32 *)(high + 64 * i) = 500 + i;
+	}
+	for (k = 0; k < 8; k++) {
+		map(EDGE, (u64)(k & 2 ? low : high), P | W | U);
+		check("gather-remapped", guard(gather, VTEST, (u64)lanes), false);
+		guard(gather_out, (u64)regs_out, 0);
+		memcpy(out, regs_out, 64);
+		for (i = 0; i < 8; i++)
+			bad += out[i] != (k & 2 ? 400u : 500u) + i;
+	}
+	check("gather-remapped-lanes", bad, 0);
+	map(EDGE, (u64)high, P | W | U);
+}
+
+/* An address that means something to the host, through a window that is empty. */
+static void gather_nowhere(void)
+{
+	int i;
+
+	memset(lanes, 0, 32);
+	for (i = 0; i < 3; i++) {
+		expect("gather-q-nowhere", gather_q, 0xffffc00000000000, (u64)lanes, (u64)gather_q_ip, VEC_PF, 0);
+		check("  cr2", last_cr2, 0xffffc00000000000);
+	}
+}
+
+static void gather512s(void)
+{
+	u32 *out = (u32 *)low, state[10] = { 0 }, bad = 0;
+	int i;
+
+	for (i = 0; i < 16; i++) {
+		lanes[i] = 64 * i;
+		*(u32 *)(high + lanes[i]) = 300 + i;
+	}
+	for (i = 0; i < 3; i++)
+		check("gather512", guard(gather512, EDGE, (u64)lanes), false);
+	guard(gather512_out, VTEST, (u64)state);
+	for (i = 0; i < 16; i++)
+		bad += out[i] != 300u + i;
+	check("gather512-lanes", bad, 0);
+	check("gather512-mask", state[0], 0);
+	lanes[9] = 4096 + 64;
+	expect("gather512-hole", gather512, EDGE, (u64)lanes, (u64)gather512_ip, VEC_PF, 0);
+	guard(gather512_out, VTEST, (u64)state);
+	for (i = 0; i < 16; i++)
+		bad += out[i] != (state[0] >> i & 1 ? 0xffffffff : 300u + i);
+	check("gather512-hole-lanes", bad, 0);
+	check("gather512-hole-mask", state[0] >> 9 & 1, 1);
+	for (i = 2; i < 10; i++)
+		bad += state[i] != 0xffffffff;
+	check("gather512-others-kept", bad, 0);
+}
+
 static void avx512s(void)
 {
 	u32 *out = (u32 *)back, n;
@@ -469,14 +567,20 @@ static void vectors(void)
 	if (avx) {
 		masked();
 		gathers();
+		gather_restarts();
+		gather_remapped();
 	}
-	if (avx512)
+	if (avx512) {
 		avx512s();
+		gather512s();
+	}
 }
 
 static void exceptions(void)
 {
 	set_up();
+	if (avx)
+		gather_nowhere();
 	device_not_available();
 	numeric();
 	xcr();
