@@ -178,7 +178,7 @@ static int metal_vm_init(struct vm *vm)
 	if (!mv)
 		return -EINVAL;
 	mv->private = vm->private_memory;
-	ret = metal_call(&mv->dev, CALL_VM_CREATE, mv->private ? VM_PRIVATE : 0, 0, 0, 0);
+	ret = call_again(mv, CALL_VM_CREATE, mv->private ? VM_PRIVATE : 0, 0, 0, 0);
 	if (ret < 0)
 		return refused("a VM", ret);
 	mv->handle = (u64)ret;
