@@ -312,6 +312,8 @@ static i64 give_back(struct domain *d, u64 from, u64 end)
 	if (noted)
 		domain_flush(d);
 	give_back_noted(d, noted);
+	if (primary_domain.retired) /* of pages merged again */
+		domain_flush(&primary_domain);
 	if (!size)
 		return -CONTROL_BAD_ADDRESS;
 	return walk_end(d, from, gpa, end);
@@ -389,8 +391,8 @@ static bool take_back(u64 gpa)
 	unsigned flags = primary_entry(hpa, &size), owner = NPT_OWNER_OF(flags);
 	struct domain *d;
 
-	if (!owner || flags & NPT_READ)
-		return flags & NPT_READ;
+	if (!owner || flags & NPT_READ) /* with an owner: it has just been given back, or shared */
+		return owner;
 	d = &domains[owner - 1];
 	domain_end(d);
 	flags = primary_entry(hpa, &size);

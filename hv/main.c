@@ -55,5 +55,6 @@ void hv_main(struct boot_info *boot)
 		panic("%s cannot be enabled", hvm->name);
 	primary_init(boot);
 	cpus_start(boot->rsdp, &boot->map);
+	pci_init(boot->rsdp);
 	cpu_run(this_cpu());
 }

@@ -68,10 +68,10 @@ static bool walk(struct access *a, u64 gva, unsigned access, u64 *gpa)
 	return true;
 }
 
-/* Devices below 4 GiB that are not hooked; no instruction of a sane system has both. */
+/* Devices below 4 GiB that are not hooked; no instruction of a sane system has both. Never a guest's private page. */
 static bool device(u64 gpa, unsigned size, bool write, u64 *value)
 {
-	if (gpa >= GIB(4) - size)
+	if (gpa >= GIB(4) - size || memmap_is(&primary_map, gpa, 1, MEM_RAM))
 		return false;
 	if (write)
 		memcpy((void *)gpa, value, size);

@@ -69,7 +69,6 @@ void primary_init(const struct boot_info *boot)
 	primary_cpu_init(cpu);
 	cpu->primary->activity = VCPU_RUNNING;
 	lapic_update_hook();
-	pci_init(boot->rsdp);
 	err = linux_load(boot, &boot->map, cpu->primary);
 	if (err)
 		panic("the primary VM's kernel cannot be loaded: %d", err);
