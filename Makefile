@@ -38,7 +38,7 @@ run-metal:
 
 # Everything that can fail; the last line counts.
 test:
-	@scripts/setup test
+	@scripts/setup test metal
 	@$(MAKE) --no-print-directory build
 	@scripts/images all
 	@tests/run $(ARGS)

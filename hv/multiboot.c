@@ -25,7 +25,6 @@ static void add_module(u32 start, u32 end, const char *string, bool named)
 	boot.modules++;
 	module->base = start;
 	module->size = end - start;
-	/* Loaders of version 1 put the file's name in front of its arguments. */
 	for (; named && *string && *string != ' '; string++)
 		;
 	for (; *string == ' '; string++)
@@ -53,6 +52,14 @@ static void set_screen(const struct mb_frame_buffer *fb, const struct mb_colours
 
 /* ---- version 1 ---- */
 
+/* Most loaders put the file's name in front of a module's arguments; GRUB 2 does not. */
+static bool modules_are_named(const struct mb1_info *info)
+{
+	const char *loader = (void *)(u64)info->loader_name;
+
+	return !(info->flags & MB1_LOADER_NAME && strlen(loader) >= 6 && !memcmp(loader, "GRUB 2", 6));
+}
+
 static void multiboot1(const struct mb1_info *info)
 {
 	const struct mb1_module *list = (void *)(u64)info->module_list;
@@ -69,7 +76,7 @@ static void multiboot1(const struct mb1_info *info)
 		at += r->size + sizeof(r->size);
 	}
 	for (u32 i = 0; info->flags & MB1_MODULES && i < info->modules; i++)
-		add_module(list[i].start, list[i].end, (void *)(u64)list[i].string, true);
+		add_module(list[i].start, list[i].end, (void *)(u64)list[i].string, modules_are_named(info));
 	if (info->flags & MB1_FRAME_BUFFER)
 		set_screen(&info->frame_buffer, &info->colours);
 }

@@ -9,7 +9,7 @@ enum {
 	MB2_MAGIC = 0x36d76289,
 };
 
-enum { MB1_COMMAND_LINE = 4, MB1_MODULES = 8, MB1_MAP = 64, MB1_FRAME_BUFFER = 4096 };
+enum { MB1_COMMAND_LINE = 4, MB1_MODULES = 8, MB1_MAP = 64, MB1_LOADER_NAME = 512, MB1_FRAME_BUFFER = 4096 };
 
 struct __attribute__((packed)) mb_frame_buffer {
 	u64 base;

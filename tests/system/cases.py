@@ -7,21 +7,9 @@ import subprocess
 import tempfile
 import time
 
-from machine import (FIRST_LINE, IMAGES, LONG, MULLION, PROMPT, Failure, Terminal, clean, expect, image,
+import metal  # noqa: F401 (its cases)
+from machine import (CASES, FIRST_LINE, IMAGES, LONG, MULLION, PROMPT, Failure, Terminal, case, clean, expect, image,
                      kernel_options, mullion)
-
-CASES = []
-
-
-def case(name, alone=False):
-    """Adds the function to the list; alone: it measures time, so nothing else may run."""
-    def add(function):
-        function.name = name
-        function.alone = alone
-        CASES.append(function)
-        return function
-    return add
-
 
 # ---- options ----
 

@@ -18,6 +18,19 @@ PROMPT = "guest:~# "
 LONG = 120
 
 
+CASES = []
+
+
+def case(name, alone=False):
+    """Adds the function to the list; alone: it measures time, so nothing else may run."""
+    def add(function):
+        function.name = name
+        function.alone = alone
+        CASES.append(function)
+        return function
+    return add
+
+
 class Failure(Exception):
     pass
 
