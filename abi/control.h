@@ -63,7 +63,10 @@ enum control_call {
 	CALL_VM_UNMAP,
 	/* RSI vm, RDX first guest-physical address, RCX number of pages: private pages become shared ones. */
 	CALL_VM_SHARE,
-	/* RSI vm, RDX page of struct control_cpuid, RCX their number (fits the page): what the guest's CPUID says. */
+	/*
+	 * RSI vm, RDX page of struct control_cpuid, RCX their number (fits the page): what the
+	 * guest's CPUID says. Once in a VM's life, before its first vCPU.
+	 */
 	CALL_VM_CPUID,
 	/* RSI vm, RDX page for struct control_vcpu, RCX page for the XSAVE image -> handle. Starts in the reset state. */
 	CALL_VCPU_CREATE,

@@ -25,7 +25,7 @@ static u32 new_handle(unsigned slot)
 }
 
 /* ---- VMs ---- */
-struct domain *domain_find(u32 handle)
+struct domain *domain_find(u64 handle)
 {
 	unsigned slot = (handle & HANDLE_SLOT) - 1;
 
@@ -217,7 +217,7 @@ i64 call_vcpu_create(struct cpu *cpu, const u64 arg[4])
 }
 
 /* The vCPU is the caller's until vcpu_put, or NULL and *error. */
-static struct hv_vcpu *vcpu_get_hold(u32 handle, i64 *error)
+static struct hv_vcpu *vcpu_get_hold(u64 handle, i64 *error)
 {
 	unsigned slot = (handle & HANDLE_SLOT) - 1;
 	struct hv_vcpu *v = &vcpus[slot];

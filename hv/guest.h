@@ -19,7 +19,7 @@ typedef i64 (*call_function)(struct cpu *cpu, const u64 arg[4]);
 /* guest.c */
 extern struct domain domains[DOMAIN_MAX];
 extern struct hv_vcpu vcpus[VCPU_MAX];
-struct domain *domain_find(u32 handle);
+struct domain *domain_find(u64 handle);
 i64 call_vm_create(struct cpu *cpu, const u64 arg[4]);
 i64 call_vm_destroy(struct cpu *cpu, const u64 arg[4]);
 i64 call_vm_cpuid(struct cpu *cpu, const u64 arg[4]);

@@ -24,7 +24,7 @@ setup_base:
 	.byte 0
 	.byte 1				/* loadflags: LOADED_HIGH */
 	.word 0
-	.long 0x100000			/* code32_start */
+	.long image_start		/* code32_start */
 	.long 0, 0, 0			/* ramdisk_image, ramdisk_size, bootsect_kludge */
 	.word 0, 0
 	.long 0				/* cmd_line_ptr */
@@ -38,7 +38,7 @@ setup_base:
 	.quad 0
 	.long 0, 0
 	.quad 0				/* setup_data */
-	.quad 0x100000			/* pref_address */
+	.quad image_start		/* pref_address */
 	.long image_init_size
 	.long 0, 0
 
@@ -52,7 +52,7 @@ real_start:
 	movl	%cr0, %eax
 	orl	$1, %eax
 	movl	%eax, %cr0
-	ljmpl	$0x10, $0x100000
+	ljmpl	$0x10, $image_start
 
 	.balign 8
 boot_gdtr:

@@ -5,7 +5,7 @@
 #define COM1 0x3f8
 #define EXIT_PORT 0xf4
 
-extern char trap_stubs[], stack_top[], __bss_end[];
+extern char trap_stubs[], stack_top[], image_start[];
 void trap(struct frame *f);
 void rt_start(const u8 *boot_params);
 
@@ -50,7 +50,7 @@ u64 gdt[GDT_SLOTS] = {
 };
 
 static u32 passed, failed, skipped;
-static u64 next_page = MIB(16);
+static u64 next_page = (u64)image_start + MIB(15);
 static char cmdline[256];
 
 void *memset(void *d, int c, size_t n)
