@@ -149,7 +149,7 @@ struct control_record {
 	u8 cpl;
 	bool interruptible; /* IF set and no shadow */
 	bool shadow; /* of STI or MOV SS; taken at run: clear it when completing an instruction */
-	u8 pad2;
+	bool watch_tpr; /* taken at run: a write to CR8 is REASON_CR. Without: only tpr tells of it, at the next exit */
 };
 
 struct control_segment { /* as in the VMCB (APM vol. 2, appendix B) */

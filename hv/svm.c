@@ -277,6 +277,7 @@ static void requeue_event(struct vmcb_control *c)
 static const struct {
 	u8 code, reason, length;
 } table[] = {
+	{SVM_EXIT_CR_WRITE + 8, EXIT_CR, 0},
 	{SVM_EXIT_INTR, EXIT_INTR, 0},
 	{SVM_EXIT_NMI, EXIT_NMI, 0},
 	{SVM_EXIT_INIT, EXIT_INIT, 0},
@@ -450,6 +451,9 @@ static void interrupt_window(struct vmcb *vmcb, bool on)
 	}
 }
 
+#define DR6_BS BIT(14)
+
+/* With TF set, the trap follows that the CPU would have raised. */
 static void svm_skip(struct hv_vcpu *v, unsigned length)
 {
 	struct vmcb *vmcb = v->hw;
@@ -458,6 +462,11 @@ static void svm_skip(struct hv_vcpu *v, unsigned length)
 	if (!(vmcb->cs.attr & SVM_ATTR_L && vmcb->efer & EFER_LMA))
 		vmcb->rip = (u32)vmcb->rip;
 	vmcb->c.interrupt_shadow = 0;
+	vmcb->rflags &= ~(u64)FL_RF;
+	if (likely(!(vmcb->rflags & FL_TF)))
+		return;
+	vmcb->dr6 |= DR6_BS;
+	svm_inject(v, EVENT_VALID | EVENT_EXCEPTION << EVENT_TYPE_SHIFT | VEC_DB, 0);
 }
 
 static void svm_resume_at(struct hv_vcpu *v, u64 rip, u64 rflags)
@@ -629,6 +638,7 @@ static void svm_record_in(struct hv_vcpu *v, struct control_record *r)
 	vmcb->c.interrupt_shadow = READ_ONCE(r->shadow) != 0;
 	vmcb->c.v_intr = V_INTR_MASKING | (READ_ONCE(r->tpr) & 0xf);
 	interrupt_window(vmcb, READ_ONCE(r->want_window) != 0);
+	vmcb->c.intercept_cr_write = READ_ONCE(r->watch_tpr) ? 1 << 8 : 0;
 	vmcb->c.event_inj = checked_event(READ_ONCE(r->inject), READ_ONCE(r->inject_error));
 	r->inject = 0;
 }

@@ -207,7 +207,10 @@ static u64 env_cr8(struct x86_cpu *x)
 
 static void env_set_cr8(struct x86_cpu *x, u64 value)
 {
-	metal_of(x)->page->record.tpr = value;
+	struct metal_vcpu *m = metal_of(x);
+
+	m->page->record.tpr = m->tpr = value;
+	m->vcpu->vm->intc->set_tpr(m->vcpu, value);
 }
 
 static u64 env_host_tsc(struct x86_cpu *x)

@@ -460,7 +460,7 @@ static int on_hlt(struct metal_vcpu *m)
 {
 	struct control_record *r = &m->page->record;
 
-	m->halted = true;
+	m->halted = !(r->inject & INJECT_VALID); /* stepping, it is a trap that comes next */
 	r->shadow = false;
 	return EXIT_AGAIN;
 }

@@ -129,6 +129,8 @@ static int enter(struct metal_vcpu *m)
 	if (m->tpr_stale)
 		r->tpr = m->tpr = intc->tpr(m->vcpu);
 	m->tpr_stale = false;
+	/* An interrupt that TPR holds back comes as soon as TPR lets it. */
+	r->watch_tpr = r->tpr || r->want_window;
 	atomic_store(&m->tid, gettid());
 	ret = metal_call(&m->vm->dev, CALL_VCPU_RUN, m->handle, 0, 0, 0);
 	atomic_store_explicit(&m->tid, 0, memory_order_release);
