@@ -98,12 +98,18 @@ static u64 *descend(u64 *entry, unsigned level)
 	return table;
 }
 
-/* A table whose entries continue each other becomes one large page. */
+/*
+ * A table whose entries continue each other becomes one large page; in the primary
+ * VM, of pages that nobody owns. What a guest has was mapped page by page for a
+ * reason, and is given back so, without a table to be made for it.
+ */
 static void merge(struct domain *d, u64 *entry, unsigned level)
 {
 	u64 *table = table_of(*entry), first = table[0];
 	u64 size = 1ull << shift_of(level - 1);
 
+	if (!d->primary || NPT_OWNER_OF(flags_of(first)))
+		return;
 	if (level > npt_largest || !(first & PRESENT) || is_table(first, level - 1))
 		return;
 	if (first & ADDRESS & (size * ENTRIES - 1) || table[ENTRIES - 1] != first + size * (ENTRIES - 1))

@@ -58,6 +58,7 @@ static void maps_with_the_largest_pages(void **state)
 static void splits_and_merges(void **state)
 {
 	(void)state;
+	d.primary = true;
 	npt_map(&d, 0, 0, GIB(1), NPT_RWX);
 	assert_int_equal(npt_map(&d, 0x5000, 0x9000, PAGE_SIZE, NPT_READ), 0);
 	expect(0x5000, 0x9000, NPT_READ, PAGE_SIZE);
@@ -68,6 +69,24 @@ static void splits_and_merges(void **state)
 	expect(0x5000, 0x5000, NPT_RWX, GIB(1));
 	npt_free_list(npt_retired(&d));
 	assert_int_equal(pages_out, 2);
+}
+
+/* So nothing has to be split when one page of many goes. */
+static void keeps_small_pages_of_guests(void **state)
+{
+	(void)state;
+	for (u64 gpa = 0; gpa < MIB(2); gpa += PAGE_SIZE)
+		assert_int_equal(npt_map(&d, gpa, gpa, PAGE_SIZE, NPT_RWX), 0);
+	expect(0x5000, 0x5000, NPT_RWX, PAGE_SIZE);
+	d.primary = true;
+	npt_map(&d, 0, 0, GIB(1), NPT_RWX);
+	for (u64 gpa = 0; gpa < MIB(2); gpa += PAGE_SIZE)
+		assert_int_equal(npt_map(&d, gpa, gpa, PAGE_SIZE, NPT_RWX | NPT_OWNER(1)), 0);
+	expect(0x5000, 0x5000, NPT_RWX | NPT_OWNER(1), PAGE_SIZE);
+	pages_left = 0;
+	for (u64 gpa = 0; gpa < MIB(2); gpa += PAGE_SIZE)
+		assert_int_equal(npt_map(&d, gpa, gpa, PAGE_SIZE, NPT_RWX), 0);
+	expect(0x5000, 0x5000, NPT_RWX, GIB(1));
 }
 
 static void unmaps(void **state)
@@ -123,6 +142,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(maps_with_the_largest_pages),
 		TEST(splits_and_merges),
+		TEST(keeps_small_pages_of_guests),
 		TEST(unmaps),
 		TEST(keeps_owners),
 		TEST(refuses_what_is_out_of_range),
