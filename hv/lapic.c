@@ -2,13 +2,14 @@
 /*
  * Messages between CPUs. Ours are NMIs (kicks). The primary VM's INITs and SIPIs
  * must not reach a CPU that waits for one in our code, so as long as one waits,
- * the page of the local APIC is not mapped and writes to the ICR come here;
+ * the page of the local APIC is read-only and writes to the ICR come here;
  * everything else is done on the real one. When all run, the page is mapped, and
  * there are no exits any more.
  */
 #include "hv/apic.h"
 #include "hv/insn.h"
 #include "hv/primary.h"
+#include "hv/string.h"
 #include "hv/svm.h"
 
 enum {
@@ -28,7 +29,7 @@ enum {
 #define TO_BROADCAST_X2 0xffffffffu
 
 static hpa_t page;
-static bool hooked;
+static bool hooked, always;
 
 /* ---- kicks ---- */
 enum { KICK_AGAIN = 1 << 16 };
@@ -61,8 +62,13 @@ void cpu_kick(struct cpu *cpu, u32 kick)
 }
 
 /* ---- the hook ---- */
-void lapic_init(void)
+/*
+ * A CPU whose INIT intercept does not hold (QEMU's: the INIT is done right after
+ * the exit) is safe only with the page always hooked.
+ */
+void lapic_init(const char *args)
 {
+	always = has_word(args, "lapic=hooked");
 	page = rdmsr(MSR_APIC_BASE) & 0x000ffffffffff000;
 }
 
@@ -86,10 +92,10 @@ void lapic_update_hook(void)
 	bool wanted, changed;
 
 	lock(&d->lock);
-	wanted = one_waits();
+	wanted = always || one_waits();
 	changed = wanted != hooked;
 	if (changed && wanted)
-		npt_unmap(d, page, PAGE_SIZE);
+		npt_map(d, page, page, PAGE_SIZE, NPT_READ);
 	else if (changed)
 		npt_map(d, page, page, PAGE_SIZE, NPT_RWX);
 	__atomic_store_n(&hooked, wanted, __ATOMIC_RELAXED);

@@ -65,7 +65,7 @@ void primary_init(const struct boot_info *boot)
 	npt_largest = cpuid(0x80000001, 0).edx & BIT(26) ? 3 : 2;
 	primary_map = boot->map;
 	map_machine();
-	lapic_init();
+	lapic_init(boot->args);
 	primary_cpu_init(cpu);
 	cpu->primary->activity = VCPU_RUNNING;
 	lapic_update_hook();

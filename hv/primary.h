@@ -23,7 +23,7 @@ _Noreturn void machine_reset(void);
 
 /* ---- lapic.c ---- */
 /* INITs and SIPIs among the primary VM's vCPUs are ours as long as one of them waits for a SIPI. */
-void lapic_init(void);
+void lapic_init(const char *args);
 void lapic_update_hook(void); /* after a vCPU's activity has changed */
 bool lapic_is_hooked(u64 gpa);
 void lapic_access(struct cpu *cpu, u64 gpa, unsigned size, bool write, u64 *value);

@@ -55,3 +55,18 @@ void copy_string(char *to, const char *from, size_t size)
 	memcpy(to, from, n);
 	to[n] = 0;
 }
+
+bool has_word(const char *line, const char *word)
+{
+	size_t n = strlen(word);
+
+	while (*line) {
+		if (!memcmp(line, word, n) && (!line[n] || line[n] == ' '))
+			return true;
+		while (*line && *line != ' ')
+			line++;
+		while (*line == ' ')
+			line++;
+	}
+	return false;
+}
