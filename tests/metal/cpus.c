@@ -89,7 +89,7 @@ static void apic_ids(void)
 
 static void init_bsp(void)
 {
-	put("init-bsp now\n");
+	put("an INIT to the BSP resets now\n");
 	send(0, ICR_INIT);
 	wait(100000);
 	check("init-bsp-resets", 1, 0);
