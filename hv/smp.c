@@ -16,7 +16,8 @@ enum {
 	MADT_LAPIC = 0,
 	MADT_X2APIC = 9,
 	MADT_ENABLED = 1,
-	START_TIMEOUT_MS = 1000,
+	START_SIPIS = 50,
+	START_WAIT_MS = 100,
 };
 
 struct __attribute__((packed)) madt_entry {
@@ -82,6 +83,32 @@ static void put_trampoline(hpa_t page)
 	*(u32 *)(to + (ap_far - ap_trampoline)) = (u32)(u64)ap_entry;
 }
 
+static bool comes_online(const struct cpu *cpu, unsigned ms)
+{
+	for (; ms; ms--) {
+		if (__atomic_load_n(&cpu->online, __ATOMIC_ACQUIRE))
+			return true;
+		delay_us(1000);
+	}
+	return false;
+}
+
+/*
+ * A SIPI before the INIT has been taken is lost, and on a busy emulator or under a
+ * slow SMI that takes its time: so it is sent again, which a CPU that runs ignores.
+ */
+static bool wake(const struct cpu *cpu, hpa_t page)
+{
+	apic_send(cpu->apic_id, ICR_INIT);
+	delay_us(10000);
+	for (unsigned i = 0; i < START_SIPIS; i++) {
+		apic_send(cpu->apic_id, ICR_STARTUP | (u32)(page >> PAGE_SHIFT));
+		if (comes_online(cpu, START_WAIT_MS))
+			return true;
+	}
+	return false;
+}
+
 static void start(u32 id, hpa_t page)
 {
 	struct cpu *cpu = page_alloc_row(CPU_STACK / PAGE_SIZE);
@@ -92,20 +119,9 @@ static void start(u32 id, hpa_t page)
 	cpu->apic_id = id;
 	cpus[ncpus] = cpu;
 	ap_stack = (u64)cpu + CPU_STACK;
-	apic_send(id, ICR_INIT);
-	delay_us(10000);
-	for (unsigned i = 0; i < 2; i++) {
-		apic_send(id, ICR_STARTUP | (u32)(page >> PAGE_SHIFT));
-		delay_us(200);
-	}
-	for (unsigned i = 0; i < START_TIMEOUT_MS; i++) {
-		if (__atomic_load_n(&cpu->online, __ATOMIC_ACQUIRE)) {
-			ncpus++;
-			return;
-		}
-		delay_us(1000);
-	}
-	panic("the CPU with APIC %u does not start", id);
+	if (!wake(cpu, page))
+		panic("the CPU with APIC %u does not start", id);
+	ncpus++;
 }
 
 static bool usable(const struct madt_entry *e, u32 *id)
