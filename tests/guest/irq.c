@@ -570,7 +570,7 @@ static bool hpet_shot(int pin, bool *early)
 	__asm__ volatile("sti; nop; nop; cli"); /* an edge that was kept while the pin was masked */
 	count[V_IOAPIC] = 0;
 	hpet_set(0x100, (u64)pin << 9);
-	due = hpet(0xf0) + 1000000000000ull / (hpet(0) >> 32);
+	due = hpet(0xf0) + 20000000000000ull / (hpet(0) >> 32);
 	/* By halves, the upper first: QEMU splits a store of 8 bytes and arms at each half. */
 	*(volatile u32 *)(HPET + 0x10c) = due >> 32;
 	*(volatile u32 *)(HPET + 0x108) = due;
