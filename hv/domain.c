@@ -17,7 +17,8 @@ enum { ATTR_L = 1 << 9, ATTR_DB = 1 << 10 }; /* struct control_segment */
 
 #define RFLAGS_KNOWN 0x3f7fd7ull
 
-#define CR0_KNOWN (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+#define CR0_KNOWN                                                                                            \
+	(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
 
 static struct {
 	u64 cr4, efer, spec_ctrl; /* bits that this machine's CPUs have */
@@ -151,11 +152,14 @@ static void overlay(struct control_state *s, const struct control_state *new, u3
 		s->cpl = old.cpl;
 	}
 	if (!(mask & STATE_CONTROL))
-		memcpy(&s->cr0, &old.cr0, offsetof(struct control_state, dr0) - offsetof(struct control_state, cr0));
+		memcpy(&s->cr0, &old.cr0,
+			offsetof(struct control_state, dr0) - offsetof(struct control_state, cr0));
 	if (!(mask & STATE_DEBUG))
-		memcpy(&s->dr0, &old.dr0, offsetof(struct control_state, star) - offsetof(struct control_state, dr0));
+		memcpy(&s->dr0, &old.dr0,
+			offsetof(struct control_state, star) - offsetof(struct control_state, dr0));
 	if (!(mask & STATE_MSRS))
-		memcpy(&s->star, &old.star, offsetof(struct control_state, cpl) - offsetof(struct control_state, star));
+		memcpy(&s->star, &old.star,
+			offsetof(struct control_state, cpl) - offsetof(struct control_state, star));
 }
 
 void vcpu_get(struct hv_vcpu *v, struct control_state *s, u32 mask)

@@ -31,6 +31,8 @@ struct domain {
 	_Atomic u32 generation; /* of the tables: a vCPU with an older one flushes before it runs */
 };
 
+enum { SIGNAL_SIPI = 0x100, SIGNAL_INIT = 0x200 }; /* received and not yet obeyed */
+
 struct hv_vcpu {
 	u64 *gpr; /* 16 of them: the primary's are its own, a guest's are in its shared page */
 	void *hw; /* VMCB or VMCS: a page of our own */
@@ -45,7 +47,7 @@ struct hv_vcpu {
 	_Atomic bool busy; /* runs, or its state is being moved */
 	/* primary only */
 	enum { VCPU_RUNNING, VCPU_WAIT_SIPI, VCPU_HALTED } activity;
-	_Atomic u32 sipi; /* 0x100 | vector: SIPI received; 0x200: INIT received */
+	_Atomic u32 sipi; /* SIGNAL_*, and the SIPI's vector */
 	u64 gpr_store[16]; /* the primary's registers */
 	bool nmi_pending, nmi_masked;
 };

@@ -71,7 +71,7 @@ static void enter(struct cpu *cpu, struct hv_vcpu *v, struct hv_exit *exit)
 	atomic_store_explicit(&cpu->in_guest, false, memory_order_release);
 	cpu->exits[!v->domain->primary][exit->reason]++;
 	if (unlikely(exit->reason == EXIT_NMI || exit->reason == EXIT_INIT))
-		primary_signal(cpu, exit->reason);
+		primary_signal(cpu);
 }
 
 _Noreturn void cpu_run(struct cpu *cpu)

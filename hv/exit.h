@@ -39,7 +39,8 @@ bool control_call(struct cpu *cpu, struct hv_vcpu *v);
 void control_init(hpa_t *page); /* makes the page that BAR 0 shows */
 
 /* pci.c: config space of the primary VM, composed. True: handled, else do the real access. */
-void pci_init(hpa_t rsdp); /* once all CPUs are known; finds ECAM (MCFG) and a free slot on bus 0 for our function */
+void pci_init(
+	hpa_t rsdp); /* once all CPUs are known; finds ECAM (MCFG) and a free slot on bus 0 for our function */
 bool pci_port_access(u16 port, unsigned size, bool in, u32 *value); /* 0xcf8 to 0xcff */
 /* An access to our function's page in ECAM (not mapped) or a store to its BAR (read-only). False: neither. */
 bool pci_memory_access(u64 gpa, unsigned size, bool write, u64 *value);

@@ -105,17 +105,15 @@ void lapic_update_hook(void)
 }
 
 /* ---- INIT and SIPI ---- */
-enum { MESSAGE_SIPI = 0x100, MESSAGE_INIT = 0x200 };
-
 /* Only a vCPU that waits, or has an INIT before it, takes a SIPI; the first one counts. */
 static void send_sipi(struct hv_vcpu *v, u8 vector)
 {
 	u32 old = atomic_load(&v->sipi);
 
 	do {
-		if (old & MESSAGE_SIPI || (!(old & MESSAGE_INIT) && v->activity != VCPU_WAIT_SIPI))
+		if (old & SIGNAL_SIPI || (!(old & SIGNAL_INIT) && v->activity != VCPU_WAIT_SIPI))
 			return;
-	} while (!atomic_compare_exchange_weak(&v->sipi, &old, old | MESSAGE_SIPI | vector));
+	} while (!atomic_compare_exchange_weak(&v->sipi, &old, old | SIGNAL_SIPI | vector));
 }
 
 static void send_message(struct cpu *to, u32 icr)
@@ -123,7 +121,7 @@ static void send_message(struct cpu *to, u32 icr)
 	if (!to->primary)
 		return;
 	if ((icr & ICR_MODE) == ICR_MODE_INIT)
-		atomic_store(&to->primary->sipi, MESSAGE_INIT);
+		atomic_store(&to->primary->sipi, SIGNAL_INIT);
 	else
 		send_sipi(to->primary, (u8)icr);
 	cpu_kick(to, CPU_KICK_SIPI);
@@ -141,7 +139,8 @@ static bool is_target(const struct cpu *from, const struct cpu *to, u32 icr, u32
 	default: /* by logical destination: nobody does that, and nobody gets it */
 		if (icr & ICR_LOGICAL)
 			return false;
-		return destination == to->apic_id || destination == TO_BROADCAST || destination == TO_BROADCAST_X2;
+		return destination == to->apic_id || destination == TO_BROADCAST ||
+		       destination == TO_BROADCAST_X2;
 	}
 }
 

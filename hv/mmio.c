@@ -85,7 +85,8 @@ static bool access_one(struct access *a, u64 gva, unsigned size, bool write, u64
 	u64 gpa;
 	void *host;
 
-	if ((gva & (PAGE_SIZE - 1)) + size > PAGE_SIZE || !walk(a, gva, write ? ACCESS_WRITE : ACCESS_READ, &gpa))
+	if ((gva & (PAGE_SIZE - 1)) + size > PAGE_SIZE ||
+		!walk(a, gva, write ? ACCESS_WRITE : ACCESS_READ, &gpa))
 		return false;
 	if (!write)
 		*value = 0;

@@ -89,7 +89,8 @@ enum { EVENT_TYPE_EXCEPTION = 3 << 8, EVENT_ERROR = 1 << 11 };
 
 void primary_fault(struct hv_vcpu *v, unsigned vector, bool has_error, u32 error)
 {
-	hvm->inject(v, (u32)EVENT_VALID | EVENT_TYPE_EXCEPTION | (has_error ? EVENT_ERROR : 0) | vector, error);
+	hvm->inject(
+		v, (u32)EVENT_VALID | EVENT_TYPE_EXCEPTION | (has_error ? EVENT_ERROR : 0) | vector, error);
 }
 
 static void gp_fault(struct hv_vcpu *v)
@@ -97,10 +98,8 @@ static void gp_fault(struct hv_vcpu *v)
 	primary_fault(v, VEC_GP, true, 0);
 }
 
-void primary_signal(struct cpu *cpu, enum exit_reason reason)
+void primary_signal(struct cpu *cpu)
 {
-	if (reason == EXIT_INIT)
-		atomic_store(&cpu->primary->sipi, 0x200);
 	if (!atomic_exchange(&cpu->nmis, 0))
 		return;
 	/* NMIs do not count: several may arrive as one. */
@@ -165,7 +164,7 @@ static void wait_for_kick(struct cpu *cpu)
 		hvm->idle();
 	atomic_store(&cpu->in_guest, false);
 	atomic_store(&cpu->kicked, 0);
-	primary_signal(cpu, EXIT_NMI);
+	primary_signal(cpu);
 	cpu->primary->nmi_pending = false;
 }
 
@@ -174,9 +173,9 @@ void primary_attend(struct cpu *cpu)
 	struct hv_vcpu *v = cpu->primary;
 	u32 message = atomic_exchange(&v->sipi, 0);
 
-	if (message & 0x200)
+	if (message & SIGNAL_INIT)
 		take_init(cpu, v);
-	if (message & 0x100 && v->activity == VCPU_WAIT_SIPI)
+	if (message & SIGNAL_SIPI && v->activity == VCPU_WAIT_SIPI)
 		take_sipi(v, (u8)message);
 	if (v->activity == VCPU_WAIT_SIPI)
 		wait_for_kick(cpu);
@@ -398,7 +397,8 @@ enum { FAULT_WRITE = 2, FAULT_FETCH = 16 };
 
 static bool allowed(unsigned flags, u64 error)
 {
-	unsigned need = NPT_READ | (error & FAULT_WRITE ? NPT_WRITE : 0) | (error & FAULT_FETCH ? NPT_EXEC : 0);
+	unsigned need =
+		NPT_READ | (error & FAULT_WRITE ? NPT_WRITE : 0) | (error & FAULT_FETCH ? NPT_EXEC : 0);
 
 	return (flags & need) == need;
 }

@@ -15,8 +15,8 @@ static inline bool primary_waits(const struct cpu *cpu)
 
 /* Does what primary_waits() told of; waits a while if there is nothing. */
 void primary_attend(struct cpu *cpu);
-/* An NMI or INIT has ended the guest's run. */
-void primary_signal(struct cpu *cpu, enum exit_reason reason);
+/* Our handler may have taken NMIs: ours, or for the primary VM. */
+void primary_signal(struct cpu *cpu);
 /* An exception in the primary VM's code. */
 void primary_fault(struct hv_vcpu *v, unsigned vector, bool has_error, u32 error);
 _Noreturn void machine_reset(void);

@@ -54,11 +54,11 @@ static void svm_idle(void)
 	__asm__ volatile("stgi; hlt; clgi" : : : "memory");
 }
 
-#define READ_DR(n)                                                          \
-	({                                                                  \
-		u64 dr_;                                                    \
-		__asm__ volatile("mov %%db" #n ", %0" : "=r"(dr_));         \
-		dr_;                                                        \
+#define READ_DR(n)                                                                                           \
+	({                                                                                                   \
+		u64 dr_;                                                                                     \
+		__asm__ volatile("mov %%db" #n ", %0" : "=r"(dr_));                                          \
+		dr_;                                                                                         \
 	})
 #define WRITE_DR(n, value) __asm__ volatile("mov %0, %%db" #n : : "r"((u64)(value)))
 
@@ -106,11 +106,11 @@ static void msr_pass(u8 *map, u32 index, unsigned rights)
  */
 static void primary_maps(void)
 {
-	static const u32 all[] = {MSR_EFER, MSR_VM_CR, MSR_VM_HSAVE_PA, MSR_SVM_KEY, MSR_SMM_CTL,
-		MSR_IGNNE, MSR_DOORBELL, MSR_TSC_RATIO, MSR_GHCB};
-	static const u32 writes[] = {MSR_APIC_BASE, MSR_SYSCFG, MSR_HWCR, MSR_IORR, MSR_IORR + 1, MSR_IORR + 2,
-		MSR_IORR + 3, MSR_TOM, MSR_TOM2, MSR_PATCH_LOADER, MSR_MMIO_CFG_BASE, MSR_SMM_BASE,
-		MSR_SMM_ADDR, MSR_SMM_MASK, MSR_X2APIC_ICR};
+	static const u32 all[] = {MSR_EFER, MSR_VM_CR, MSR_VM_HSAVE_PA, MSR_SVM_KEY, MSR_SMM_CTL, MSR_IGNNE,
+		MSR_DOORBELL, MSR_TSC_RATIO, MSR_GHCB};
+	static const u32 writes[] = {MSR_APIC_BASE, MSR_SYSCFG, MSR_HWCR, MSR_IORR, MSR_IORR + 1,
+		MSR_IORR + 2, MSR_IORR + 3, MSR_TOM, MSR_TOM2, MSR_PATCH_LOADER, MSR_MMIO_CFG_BASE,
+		MSR_SMM_BASE, MSR_SMM_ADDR, MSR_SMM_MASK, MSR_X2APIC_ICR};
 
 	for (unsigned port = 0xcf8; port <= 0xcff; port++)
 		io_intercept(iopm[0], port);

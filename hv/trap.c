@@ -96,8 +96,10 @@ void trap(struct trap_frame *f)
 		atomic_fetch_add(&this_cpu()->nmis, 1);
 		return;
 	}
-	if (f->vector == VECTOR_SX) /* an INIT, which SVM has made an exception of (svm.h, VM_CR_R_INIT) */
+	if (f->vector == VECTOR_SX) { /* an INIT, which SVM has made an exception of (svm.h, VM_CR_R_INIT) */
+		atomic_store(&this_cpu()->primary->sipi, SIGNAL_INIT);
 		return;
+	}
 	dump_registers(f);
 	panic("exception %lu, error code %lx, at image offset %lx", f->vector, f->error,
 		f->rip - (u64)image_start + MIB(1));

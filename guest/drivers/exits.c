@@ -30,7 +30,8 @@ static const struct control_page *find_control(void)
 
 		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vendor", e->d_name);
 		fd = open(path, O_RDONLY);
-		if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0 || strtoul(text, NULL, 0) != CONTROL_VENDOR)
+		if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0 ||
+			strtoul(text, NULL, 0) != CONTROL_VENDOR)
 			continue;
 		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/resource0", e->d_name);
 		fd = open(path, O_RDONLY);
@@ -44,7 +45,10 @@ static i64 call(u64 nr, u64 a)
 {
 	i64 ret;
 
-	__asm__ volatile("vmmcall" : "=a"(ret) : "a"(nr), "D"(control->key), "S"(a), "d"(0), "c"(0) : "memory");
+	__asm__ volatile("vmmcall"
+			 : "=a"(ret)
+			 : "a"(nr), "D"(control->key), "S"(a), "d"(0), "c"(0)
+			 : "memory");
 	return ret;
 }
 

@@ -5,7 +5,14 @@
 #include "rt.h"
 
 #define LAPIC 0xfee00000ull
-enum { ICR = 0x300, ICR_HIGH = 0x310, ICR_NMI = 0x4400, ICR_INIT = 0x4500, ICR_SIPI = 0x4600, ICR_SELF = 1 << 18 };
+enum {
+	ICR = 0x300,
+	ICR_HIGH = 0x310,
+	ICR_NMI = 0x4400,
+	ICR_INIT = 0x4500,
+	ICR_SIPI = 0x4600,
+	ICR_SELF = 1 << 18
+};
 
 static inline u32 lapic_read(unsigned reg)
 {

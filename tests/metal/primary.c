@@ -135,8 +135,8 @@ static void check_gp(const char *name, void *fn, u64 index, u64 value)
 static void msrs(void)
 {
 	static const u32 base[] = {0, 0xc0000000, 0xc0010000};
-	static const u32 fixed[] = {0xc0010010, 0xc0010016, 0xc001001a, 0xc001001d, 0xc0010058, 0xc0010111, 0xc0010112,
-		0xc0010113, 0xc0010114, 0xc0010020};
+	static const u32 fixed[] = {0xc0010010, 0xc0010016, 0xc001001a, 0xc001001d, 0xc0010058, 0xc0010111,
+		0xc0010112, 0xc0010113, 0xc0010114, 0xc0010020};
 
 	check_gp("efer-svme", write_value, MSR_EFER, rd_msr(MSR_EFER) | BIT(12));
 	check_gp("efer-reserved", write_value, MSR_EFER, rd_msr(MSR_EFER) | BIT(63));
@@ -185,7 +185,8 @@ static void control_registers(void)
 			guard(set_cr0, cr0 ^ BIT(bit), 0);
 		wr_cr0(cr0);
 	}
-	for (unsigned bit = 0; bit <= 21; bit++) { /* QEMU 7.2 hangs on bits that it has not, also without us */
+	for (unsigned bit = 0; bit <= 21;
+		bit++) { /* QEMU 7.2 hangs on bits that it has not, also without us */
 		if (0x3707df & ~CR4_PAE & BIT(bit))
 			guard(set_cr4, cr4 ^ BIT(bit), 0);
 		cpuid(1, 0);
@@ -265,6 +266,6 @@ static void nmi(void)
 	check("nmi-storm", nmis > 10 && nmis <= STORM + 10, true);
 }
 
-const struct section sections[] = {{"identity", identity}, {"instructions", instructions},
-	{"memory", memory}, {"tables", tables}, {"far", far_memory}, {"msrs", msrs}, {"control", control_registers},
+const struct section sections[] = {{"identity", identity}, {"instructions", instructions}, {"memory", memory},
+	{"tables", tables}, {"far", far_memory}, {"msrs", msrs}, {"control", control_registers},
 	{"ports", ports}, {"nmi", nmi}, {NULL, NULL}};
