@@ -137,7 +137,7 @@ struct control_record {
 		} msr;
 		struct {
 			u64 gpa;
-			u64 error; /* page-fault error code */
+			u64 error; /* page-fault error code; bit 32: of the access itself, not of a table's entry */
 		} mmio;
 		u64 qualification[2];
 	};

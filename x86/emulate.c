@@ -827,6 +827,7 @@ int x86_emulate(struct x86_emul *e)
 	struct insn in = {.e = e, .flags = e->rflags, .base_segment = SEG_DS};
 	int ret = decode(&in);
 
+	e->single = in.rule.kind != STRING;
 	if (!ret)
 		ret = execute(&in);
 	if (ret)

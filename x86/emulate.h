@@ -24,6 +24,7 @@ struct x86_emul {
 	void (*in)(struct x86_emul *e, u16 port, unsigned size, u64 *value);
 	void (*out)(struct x86_emul *e, u16 port, unsigned size, u64 value);
 	void *ctx;
+	bool single; /* for load and store: the instruction has no other memory operand */
 };
 
 enum { EMUL_DONE = 0, EMUL_FAULT = -1, EMUL_UNKNOWN = -2, EMUL_SHORT = -3 /* more bytes are needed */ };

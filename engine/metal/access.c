@@ -8,11 +8,18 @@
 
 #include "engine/metal/metal.h"
 
+/* Of a nested page fault: the access itself had no page, not one of the guest's tables. */
+#define NPF_FINAL BIT(32)
+
 /* RAM that this process may touch, from a physical address to at most the page's end. */
 static u8 *ram(struct metal_vcpu *m, gpa_t gpa, u64 len)
 {
-	if (m->vm->private)
+	const struct metal_vm *mv = m->vm;
+
+	if (mv->private)
 		return NULL;
+	if (likely(gpa < mv->low_end && len <= mv->low_end - gpa))
+		return mv->low + gpa;
 	return space_host(&m->vcpu->vm->mem, gpa, len, DIRECT_READ | DIRECT_WRITE);
 }
 
@@ -134,14 +141,42 @@ static int store(struct metal_vcpu *m, gva_t gva, unsigned size, enum x86_priv p
 	return 0;
 }
 
+/*
+ * The address of the access that made the exit is known: the CPU has walked the
+ * tables, and checked the rights, for a write too if it was one.
+ */
+static bool is_reported(
+	const struct metal_vcpu *m, const struct x86_emul *e, u64 gva, unsigned size, u64 right)
+{
+	const struct control_record *r = &m->page->record;
+	u64 offset = gva & (PAGE_SIZE - 1);
+
+	return e->single && r->reason == REASON_MMIO &&
+	       (r->mmio.error & (NPF_FINAL | right)) == (NPF_FINAL | right) &&
+	       offset == (r->mmio.gpa & (PAGE_SIZE - 1)) && offset + size <= PAGE_SIZE;
+}
+
 int metal_emul_load(struct x86_emul *e, u64 gva, unsigned size, u64 *value)
 {
-	return load(e->ctx, gva, size, PRIV_CPL, value);
+	struct metal_vcpu *m = e->ctx;
+	gpa_t gpa = m->page->record.mmio.gpa;
+
+	if (!is_reported(m, e, gva, size, 0))
+		return load(m, gva, size, PRIV_CPL, value);
+	*value = 0;
+	read_phys(m, gpa, (u8 *)value, size);
+	return 0;
 }
 
 int metal_emul_store(struct x86_emul *e, u64 gva, unsigned size, u64 value)
 {
-	return store(e->ctx, gva, size, PRIV_CPL, value);
+	struct metal_vcpu *m = e->ctx;
+	gpa_t gpa = m->page->record.mmio.gpa;
+
+	if (!is_reported(m, e, gva, size, PF_W))
+		return store(m, gva, size, PRIV_CPL, value);
+	write_phys(m, gpa, (const u8 *)&value, size);
+	return 0;
 }
 
 int metal_fetch(struct metal_vcpu *m, gva_t gva, u8 *code, unsigned len)

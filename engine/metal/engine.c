@@ -121,6 +121,10 @@ static int map_extent(struct metal_vm *mv, const struct extent *e)
 	if (!r->host || r->direct != (DIRECT_READ | DIRECT_WRITE) || host < mv->memory.base ||
 		host >= mv->memory.base + mv->memory.ram_size)
 		return 0;
+	if (!e->base) {
+		mv->low = host;
+		mv->low_end = size;
+	}
 	for (u64 done = 0; done < size && ret >= 0;)
 		done += map_batch(mv, e->base + done, host + done, size - done, FRAME_WRITE, &ret);
 	return ret < 0 ? refused("the VM's memory", ret) : 0;

@@ -175,26 +175,38 @@ static int fetch_rest(struct metal_vcpu *m, struct fetched *f)
 	return 0;
 }
 
-static int set_up(struct metal_vcpu *m, const struct fetched *f, struct x86_emul *e)
+/* What of it stays the same. */
+void metal_exit_init(struct metal_vcpu *m)
 {
-	const struct x86_state *s = &m->x.s;
-
-	*e = (struct x86_emul){
-		.code = f->code,
-		.len = f->len,
-		.bits = x86_code64(&m->x)	       ? 64
-			: s->seg[SEG_CS].attr & SEG_DB ? 32
-						       : 16,
+	m->emul = (struct x86_emul){
 		.gpr = m->page->gpr,
-		.rip = s->rip,
-		.rflags = s->rflags,
 		.load = metal_emul_load,
 		.store = metal_emul_store,
 		.in = port_in,
 		.out = port_out,
 		.ctx = m,
 	};
-	if (e->bits == 64 && has_segment_prefix(f->code, f->len) && metal_pull(m, STATE_SEGMENTS))
+}
+
+static unsigned code_bits(const struct x86_state *s)
+{
+	return s->seg[SEG_CS].attr & SEG_DB ? 32 : 16;
+}
+
+static int set_up(struct metal_vcpu *m, const struct fetched *f)
+{
+	const struct x86_state *s = &m->x.s;
+	struct x86_emul *e = &m->emul;
+	bool wide = x86_code64(&m->x);
+
+	e->code = f->code;
+	e->len = f->len;
+	e->bits = wide ? 64 : code_bits(s);
+	e->rip = s->rip;
+	e->rflags = s->rflags;
+	if (wide && !has_segment_prefix(f->code, f->len))
+		return 0;
+	if (wide && metal_pull(m, STATE_SEGMENTS))
 		return -1;
 	for (unsigned i = 0; i < ARRAY_SIZE(e->seg_base); i++)
 		e->seg_base[i] = s->seg[i].base;
@@ -232,27 +244,27 @@ static int report_unknown(struct metal_vcpu *m, const struct fetched *f)
 
 static int emulate(struct metal_vcpu *m)
 {
+	struct x86_emul *e = &m->emul;
 	struct fetched f = {0};
-	struct x86_emul e;
 	int ret;
 
 	m->tpr_stale = true; /* it may be the local APIC's */
-	if (fetch(m, &f) || set_up(m, &f, &e))
+	if (fetch(m, &f) || set_up(m, &f))
 		return inject_fault(m);
-	ret = repeat(m, &e);
+	ret = repeat(m, e);
 	if (ret == EMUL_SHORT && f.len < CODE_MAX) {
-		if (fetch_rest(m, &f) || set_up(m, &f, &e))
+		if (fetch_rest(m, &f) || set_up(m, &f))
 			return inject_fault(m);
-		ret = repeat(m, &e);
+		ret = repeat(m, e);
 	}
 	if (ret == EMUL_FAULT)
 		return inject_fault(m);
 	if (ret)
 		return report_unknown(m, &f);
-	m->page->record.rflags = e.rflags;
-	if (e.rip == m->x.s.rip)
+	m->page->record.rflags = e->rflags;
+	if (e->rip == m->x.s.rip)
 		return EXIT_AGAIN;
-	return complete_at(m, e.rip);
+	return complete_at(m, e->rip);
 }
 
 /* ---- ports and memory ---- */

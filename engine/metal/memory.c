@@ -112,11 +112,29 @@ static bool map_huge(struct metal_memory *mem)
 	return true;
 }
 
+/* What the kernel could give without ending processes. */
+static u64 available(void)
+{
+	unsigned long long kib = 0;
+	char line[128];
+	FILE *file = fopen("/proc/meminfo", "re");
+
+	while (file && fgets(line, sizeof(line), file) && sscanf(line, "MemAvailable: %llu", &kib) != 1)
+		;
+	if (file)
+		fclose(file);
+	return KIB(kib);
+}
+
 /* Locked pages are not swapped; that they are not moved either is a setting. */
 static bool map_small(struct metal_memory *mem)
 {
 	mem->huge = false;
 	mem->size = mem->ram_size + HUGE_PAGE;
+	if (mem->size > available()) {
+		errno = ENOMEM;
+		return false;
+	}
 	write_setting(COMPACT, "0\n");
 	if (!map_memfd(mem, 0))
 		return false;

@@ -79,6 +79,8 @@ struct metal_vm {
 	struct metal_keeper keeper;
 	struct x86_cpuid_table cpuid;
 	u64 handle; /* 0: none */
+	u8 *low; /* RAM from guest-physical address 0 on, where nearly all is */
+	u64 low_end;
 	bool private; /* the VMM cannot touch its RAM while it runs */
 	void *batch; /* a shared page for the arguments of calls */
 	void *vcpu_pages; /* two for each vCPU: struct control_vcpu, XSAVE image */
@@ -98,8 +100,10 @@ struct metal_vcpu {
 	u64 tpr; /* CR8 as the interrupt controller knows it */
 	bool tpr_stale;
 	bool halted;
+	struct x86_emul emul;
 	bool reported; /* an instruction that is not known has been told of */
-	_Atomic int tid; /* of the thread, while the guest runs */
+	int tid; /* of the thread; 0: it has not run yet */
+	_Atomic bool running; /* in the guest, or about to be */
 	struct metal_stats stats;
 };
 
@@ -135,6 +139,7 @@ enum { EXIT_AGAIN = -1 }; /* else an enum vcpu_exit */
 
 /* Sees to the exit that the record tells of. */
 int metal_exit(struct metal_vcpu *m);
+void metal_exit_init(struct metal_vcpu *m);
 extern const char *const metal_reason_names[REASON_COUNT];
 
 /* ---- run.c ---- */

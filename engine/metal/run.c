@@ -25,7 +25,7 @@ static void on_signal(int signo)
 	(void)signo;
 }
 
-static void catch_signal(void)
+static void begin(struct metal_vcpu *m)
 {
 	struct sigaction action = {.sa_handler = on_signal};
 	sigset_t set;
@@ -34,22 +34,22 @@ static void catch_signal(void)
 	sigemptyset(&set);
 	sigaddset(&set, kick_signal());
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	metal_exit_init(m);
+	m->tid = gettid();
 }
 
 /* Flag, then look who runs; the other side says that it runs, then the hypervisor looks at the flag. */
 void metal_kick(struct vcpu *vcpu)
 {
 	struct metal_vcpu *m = vcpu->engine;
-	int tid;
 
 	if (!m)
 		return;
 	__atomic_store_n(&m->page->record.kick, 1, __ATOMIC_SEQ_CST);
-	tid = atomic_load(&m->tid);
-	if (tid && !pthread_equal(vcpu->thread, pthread_self())) {
-		m->stats.signals++;
-		syscall(SYS_tgkill, getpid(), tid, kick_signal());
-	}
+	if (!atomic_load(&m->running))
+		return;
+	m->stats.signals++;
+	syscall(SYS_tgkill, getpid(), m->tid, kick_signal());
 }
 
 /* ---- events ---- */
@@ -131,9 +131,9 @@ static int enter(struct metal_vcpu *m)
 	m->tpr_stale = false;
 	/* An interrupt that TPR holds back comes as soon as TPR lets it. */
 	r->watch_tpr = r->tpr || r->want_window;
-	atomic_store(&m->tid, gettid());
+	atomic_store(&m->running, true);
 	ret = metal_call(&m->vm->dev, CALL_VCPU_RUN, m->handle, 0, 0, 0);
-	atomic_store_explicit(&m->tid, 0, memory_order_release);
+	atomic_store_explicit(&m->running, false, memory_order_release);
 	if (r->tpr != m->tpr) {
 		m->tpr = r->tpr;
 		intc->set_tpr(m->vcpu, m->tpr);
@@ -149,7 +149,8 @@ enum vcpu_exit metal_run(struct vcpu *vcpu)
 	struct metal_vcpu *m = vcpu->engine;
 	int ret;
 
-	catch_signal();
+	if (!m->tid)
+		begin(m);
 	for (;;) {
 		if (!prepare(m))
 			return VCPU_EXIT_KICKED;

@@ -560,7 +560,7 @@ static void hpet_set(u32 reg, u64 v)
 	*(volatile u64 *)(HPET + reg) = v;
 }
 
-/* One shot of timer 0, a millisecond from now; true when it came, and not early. */
+/* One shot of timer 0, 20 milliseconds from now; true when it came, and not early. */
 static bool hpet_shot(int pin, bool *early)
 {
 	u64 due, came;
