@@ -18,9 +18,9 @@ $(BUILD)/build.ninja:
 	@meson setup $(BUILD) --prefix=$(PREFIX) >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
 	@mkdir -p $(BUILD) && mv $(BUILD).log $(BUILD)/setup.log
 
-# The microhypervisor alone (make build makes it, too): build/hv/mullion.elf.
+# The microhypervisor alone (make build makes it, too): build/hv/mullion.elf, and for UEFI mullion.efi.
 hv: $(BUILD)/build.ninja
-	@ninja -C $(BUILD) --quiet hv/mullion.elf
+	@ninja -C $(BUILD) --quiet hv/mullion.elf hv/mullion.efi
 
 # An interactive shell in a VM that runs Debian's kernel.
 run:

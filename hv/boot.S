@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Ways in: boot_entry from multiboot (32-bit protected mode, no paging, anywhere
- * below 4 GiB), image_entry from the PE loader (64-bit, paging on), ap_trampoline
- * from a start-up IPI (real mode). All end in C, in long mode, on a stack of
- * ours. In front of the stack lies a struct cpu (hv/cpu.h).
+ * below 4 GiB), efi_entry from UEFI (64-bit, paging on) and from there image_entry
+ * of the copy that stays, ap_trampoline from a start-up IPI (real mode). All end
+ * in C, in long mode, on a stack of ours. In front of the stack lies a struct cpu (hv/cpu.h).
  */
 #define CPU_STACK 16384
 #define EFER 0xc0000080
@@ -65,6 +65,40 @@ boot_64:
 	movl %ebx, %esi /* information */
 	lea multiboot_main(%rip), %rbx
 	jmp enter
+
+/* EFI_STATUS efi_entry(EFI_HANDLE, EFI_SYSTEM_TABLE *): keeps what Microsoft's calling convention wants kept. */
+#define EFI_NOT_FOUND 14
+	.globl efi_entry
+efi_entry:
+	.irp reg, rbp, rbx, rdi, rsi, r12, r13, r14, r15
+	push %\reg
+	.endr
+	pushfq
+	sub $176, %rsp
+	.irp n, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+	movups %xmm\n, (\n - 6) * 16(%rsp)
+	.endr
+	stmxcsr 160(%rsp)
+	mov %rdx, %r12
+	lea image_start(%rip), %rdi
+	call relocate
+	mov %r12, %rdi
+	mov %rsp, %rsi
+	lea efi_resume(%rip), %rdx
+	call efi_start
+	jmp 1f
+efi_resume: /* here in guest mode: nothing to boot, so that the boot manager goes on to its next entry */
+	mov $1 << 63 | EFI_NOT_FOUND, %rax
+1:	.irp n, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+	movups (\n - 6) * 16(%rsp), %xmm\n
+	.endr
+	ldmxcsr 160(%rsp)
+	add $176, %rsp
+	popfq
+	.irp reg, r15, r14, r13, r12, rsi, rdi, rbx, rbp
+	pop %\reg
+	.endr
+	ret
 
 /* image_entry(struct boot_info *) */
 	.globl image_entry

@@ -4,6 +4,7 @@
 #include "hv/boot.h"
 #include "hv/console.h"
 #include "hv/cpu.h"
+#include "hv/efi.h"
 #include "hv/exit.h"
 #include "hv/insn.h"
 #include "hv/page.h"
@@ -25,6 +26,12 @@ static u64 ram_of(const struct memmap *map)
 	return sum;
 }
 
+void boot_range(struct boot_info *boot, u64 base, u64 size, u32 type)
+{
+	if (memmap_add(&boot->map, base, size, type))
+		panic("the memory map has more than %d ranges", MEMMAP_MAX);
+}
+
 /* The primary VM gets the map without us. */
 static void leave_map(struct boot_info *boot)
 {
@@ -44,6 +51,8 @@ void hv_main(struct boot_info *boot)
 	trap_init();
 	trap_load();
 	page_pool_init((hpa_t)pool_start, (hpa_t)image_end);
+	if (boot->efi_return)
+		efi_take_map(boot);
 	leave_map(boot);
 	paging_init(&boot->map);
 	if (!boot->rsdp)

@@ -10,12 +10,6 @@ _Noreturn void multiboot_main(u32 magic, u32 info);
 
 static struct boot_info boot;
 
-static void add_range(u64 base, u64 size, u32 type)
-{
-	if (memmap_add(&boot.map, base, size, type))
-		panic("the memory map has more than %d ranges", MEMMAP_MAX);
-}
-
 static void add_module(u32 start, u32 end, const char *string, bool named)
 {
 	struct boot_module *module = &boot.module[boot.modules];
@@ -72,7 +66,7 @@ static void multiboot1(const struct mb1_info *info)
 	for (u32 at = 0; at < info->map_size;) {
 		const struct mb1_range *r = (void *)(u64)(info->map + at);
 
-		add_range(r->base, r->len, r->type);
+		boot_range(&boot, r->base, r->len, r->type);
 		at += r->size + sizeof(r->size);
 	}
 	for (u32 i = 0; info->flags & MB1_MODULES && i < info->modules; i++)
@@ -88,7 +82,7 @@ static void add_map(const struct mb2_map *map)
 	for (u32 at = sizeof(*map); at + map->entry_size <= map->tag.size; at += map->entry_size) {
 		const struct mb2_range *r = (void *)((u8 *)map + at);
 
-		add_range(r->base, r->len, r->type);
+		boot_range(&boot, r->base, r->len, r->type);
 	}
 }
 

@@ -9,6 +9,7 @@
 #include "hv/apic.h"
 #include "hv/boot.h"
 #include "hv/console.h"
+#include "hv/efi.h"
 #include "hv/exit.h"
 #include "hv/insn.h"
 #include "hv/svm.h"
@@ -69,9 +70,10 @@ void primary_init(const struct boot_info *boot)
 	primary_cpu_init(cpu);
 	cpu->primary->activity = VCPU_RUNNING;
 	lapic_update_hook();
-	err = linux_load(boot, &boot->map, cpu->primary);
+	err = boot->efi_return ? efi_resume_firmware(boot, cpu->primary) :
+				 linux_load(boot, &boot->map, cpu->primary);
 	if (err)
-		panic("the primary VM's kernel cannot be loaded: %d", err);
+		panic("the primary VM cannot be started: %d", err);
 }
 
 _Noreturn void machine_reset(void)

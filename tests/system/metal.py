@@ -2,6 +2,7 @@
 """The microhypervisor in an emulated PC: every way to start it, and its primary VM."""
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -68,14 +69,34 @@ def direct(cpus):
     check(text, "multiboot 1", cpus)
 
 
+def make_iso(scratch, entry):
+    iso = os.path.join(scratch, "iso")
+    made = subprocess.run([f"{ROOT}/scripts/hv-iso", iso, image("vmlinuz-cloud"), initrd(), HELLO, entry],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if made.returncode:
+        raise Failure(clean(made.stdout))
+    return iso
+
+
 def through_grub(entry, way, cpus, *options):
     with tempfile.TemporaryDirectory() as scratch:
-        iso = os.path.join(scratch, "iso")
-        made = subprocess.run([f"{ROOT}/scripts/hv-iso", iso, image("vmlinuz-cloud"), initrd(), HELLO, entry],
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-        if made.returncode:
-            raise Failure(clean(made.stdout))
+        iso = make_iso(scratch, entry)
         check(pc("-smp", str(cpus), "-cdrom", iso, *options), way, cpus)
+
+
+def by_uefi(cpus):
+    """A UEFI application first; then the boot manager, and from another disk GRUB and Linux, which know nothing of us."""
+    with tempfile.TemporaryDirectory() as scratch:
+        iso = make_iso(scratch, "linux")
+        esp = os.path.join(scratch, "esp")
+        os.makedirs(f"{esp}/EFI/BOOT")
+        shutil.copy(HV.replace(".elf", ".efi"), f"{esp}/EFI/BOOT/BOOTX64.EFI")
+        text = pc("-smp", str(cpus), *UEFI,
+                  "-drive", f"id=esp,if=none,format=raw,file=fat:rw:{esp}",
+                  "-device", "ide-hd,drive=esp,bootindex=0,bus=ide.0",
+                  "-drive", f"id=cd,if=none,media=cdrom,file={iso}",
+                  "-device", "ide-cd,drive=cd,bootindex=1,bus=ide.1")
+        check(text, "UEFI", cpus)
 
 
 def add_starts():
@@ -85,6 +106,7 @@ def add_starts():
             lambda cpus=cpus: through_grub("multiboot2", "multiboot 2 (BIOS)", cpus))
         case(f"metal: multiboot 2 on UEFI, {cpus} CPUs")(
             lambda cpus=cpus: through_grub("multiboot2", "multiboot 2 (UEFI)", cpus, *UEFI))
+        case(f"metal: UEFI alone, {cpus} CPUs")(lambda cpus=cpus: by_uefi(cpus))
     case("metal: multiboot 1 through GRUB")(lambda: through_grub("multiboot1", "multiboot 1", 1))
 
 
