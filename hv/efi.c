@@ -134,6 +134,15 @@ static bool started_already(void)
 	return r.ebx == 0x6c6c754d && r.ecx == 0x4d6e6f69 && r.edx == 0x696c6c75; /* "MullionMulli" */
 }
 
+/*
+ * The firmware leaves its CPUs in a loop and the system then sends them INITs. QEMU's
+ * emulated CPU cannot hold those back from us, so there they must not get out.
+ */
+static bool is_qemu(void)
+{
+	return cpuid(0x40000000, 0).ebx == 0x54474354; /* "TCGT" */
+}
+
 /* From boot.S; there, at rip with this rsp, the firmware goes on. Returns only a failure. */
 u64 efi_start(const struct efi_system_table *efi, u64 rsp, u64 rip)
 {
@@ -153,6 +162,8 @@ u64 efi_start(const struct efi_system_table *efi, u64 rsp, u64 rip)
 	__asm__ volatile("cli");
 	capture(rip);
 	boot.way = "UEFI";
+	if (is_qemu())
+		copy_string(boot.args, "lapic=hooked", sizeof(boot.args));
 	boot.efi_system_table = (u64)efi;
 	boot.efi_return = &state;
 	boot.efi_stack = rsp;
