@@ -4,6 +4,7 @@
 
 volatile const struct control_page *control = (void *)BAR_ADDRESS;
 u64 ticks;
+static u64 key;
 
 static void outl(u16 port, u32 value)
 {
@@ -39,6 +40,7 @@ u8 find_control(void)
 		config_out(slot, 0x10, BAR_ADDRESS);
 		config_out(slot, 0x14, BAR_ADDRESS >> 32);
 		config_out(slot, 0x04, 2);
+		key = control->key;
 		return slot;
 	}
 	return 0;
@@ -58,7 +60,7 @@ i64 call_with(u64 key, u64 nr, u64 a, u64 b, u64 c, u64 d)
 
 i64 call(u64 nr, u64 a, u64 b, u64 c, u64 d)
 {
-	return call_with(control->key, nr, a, b, c, d);
+	return call_with(key, nr, a, b, c, d);
 }
 
 i64 call_again(u64 nr, u64 a, u64 b, u64 c, u64 d)
@@ -84,6 +86,8 @@ i64 map_one(i64 vm, u64 gpa, u64 frame)
 /* ---- guests ---- */
 void guest_make(struct guest *g, u64 flags, u64 cpuid_page, u64 entries)
 {
+	if (!key)
+		find_control();
 	g->ram = (u8 *)pages_alloc(GUEST_SIZE / PAGE_SIZE, 21);
 	g->page = (struct control_vcpu *)page_alloc();
 	g->xsave = (u8 *)page_alloc();
@@ -98,8 +102,9 @@ void guest_end(struct guest *g)
 	call_again(CALL_VM_DESTROY, g->vm, 0, 0, 0);
 }
 
-static void make_tables(u8 *ram)
+void guest_tables(struct guest *g)
 {
+	u8 *ram = g->ram;
 	u64 *pd = (u64 *)(ram + GUEST_PD);
 
 	*(u64 *)(ram + GUEST_PML4) = GUEST_PDPT | P | W | U;
@@ -118,6 +123,9 @@ void guest_reset(struct guest *g)
 	s->cs = (struct control_segment){0x10, 0xa9b, 0xffffffff, 0};
 	s->gdtr.base = s->idtr.base = 0;
 	s->gdtr.limit = s->idtr.limit = 0;
+	memset(&s->star, 0, offsetof(struct control_state, cpl) - offsetof(struct control_state, star));
+	s->pat = 0x0007040600070406;
+	s->xcr0 = 1;
 	s->cpl = 0;
 	s->cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_PG;
 	s->cr3 = GUEST_PML4;
@@ -136,7 +144,7 @@ void guest_reset(struct guest *g)
 
 void guest_load(struct guest *g, const void *from, const void *to)
 {
-	make_tables(g->ram);
+	guest_tables(g);
 	memcpy(g->ram + GUEST_CODE, from, (u64)to - (u64)from);
 	map_one(g->vm, 0, (u64)g->ram | FRAME_WRITE | FRAME_2M);
 	guest_reset(g);

@@ -41,7 +41,8 @@ void guest_make(struct guest *g, u64 flags, u64 cpuid_page, u64 entries);
 void guest_end(struct guest *g);
 /* Maps the memory at 0; 64-bit mode, interrupts off, at code that is copied in. */
 void guest_load(struct guest *g, const void *from, const void *to);
-/* The state alone. */
+/* Its page tables alone; its state alone. */
+void guest_tables(struct guest *g);
 void guest_reset(struct guest *g);
 i64 guest_run(struct guest *g);
 #define GUEST_LOAD(g, name) guest_load(g, name, name##_end)
