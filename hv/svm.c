@@ -273,41 +273,40 @@ static void requeue_event(struct vmcb_control *c)
 	c->event_inj = event;
 }
 
-/* CPUs without next-RIP save: the length without prefixes. */
+/* By the hardware's code. CPUs without next-RIP save: the length without prefixes. */
 static const struct {
-	u8 code, reason, length;
-} table[] = {
-	{SVM_EXIT_CR_WRITE + 8, EXIT_CR, 0},
-	{SVM_EXIT_INTR, EXIT_INTR, 0},
-	{SVM_EXIT_NMI, EXIT_NMI, 0},
-	{SVM_EXIT_INIT, EXIT_INIT, 0},
-	{SVM_EXIT_VINTR, EXIT_WINDOW, 0},
-	{SVM_EXIT_IRET, EXIT_WINDOW, 0},
-	{SVM_EXIT_CR0_SEL_WRITE, EXIT_CR, 0},
-	{SVM_EXIT_CPUID, EXIT_CPUID, 2},
-	{SVM_EXIT_INVD, EXIT_INSTRUCTION, 2},
-	{SVM_EXIT_HLT, EXIT_HLT, 1},
-	{SVM_EXIT_INVLPGA, EXIT_VIRTUALIZATION, 3},
-	{SVM_EXIT_SHUTDOWN, EXIT_SHUTDOWN, 0},
-	{SVM_EXIT_VMRUN, EXIT_VIRTUALIZATION, 3},
-	{SVM_EXIT_VMMCALL, EXIT_CALL, 3},
-	{SVM_EXIT_VMLOAD, EXIT_VIRTUALIZATION, 3},
-	{SVM_EXIT_VMSAVE, EXIT_VIRTUALIZATION, 3},
-	{SVM_EXIT_STGI, EXIT_VIRTUALIZATION, 3},
-	{SVM_EXIT_CLGI, EXIT_VIRTUALIZATION, 3},
-	{SVM_EXIT_SKINIT, EXIT_VIRTUALIZATION, 3},
-	{SVM_EXIT_XSETBV, EXIT_XSETBV, 3},
+	bool known;
+	u8 reason, length;
+} simple[SVM_EXIT_XSETBV + 1] = {
+	[SVM_EXIT_CR_WRITE + 8] = {true, EXIT_CR, 0},
+	[SVM_EXIT_INTR] = {true, EXIT_INTR, 0},
+	[SVM_EXIT_NMI] = {true, EXIT_NMI, 0},
+	[SVM_EXIT_INIT] = {true, EXIT_INIT, 0},
+	[SVM_EXIT_VINTR] = {true, EXIT_WINDOW, 0},
+	[SVM_EXIT_IRET] = {true, EXIT_WINDOW, 0},
+	[SVM_EXIT_CR0_SEL_WRITE] = {true, EXIT_CR, 0},
+	[SVM_EXIT_CPUID] = {true, EXIT_CPUID, 2},
+	[SVM_EXIT_INVD] = {true, EXIT_INSTRUCTION, 2},
+	[SVM_EXIT_HLT] = {true, EXIT_HLT, 1},
+	[SVM_EXIT_INVLPGA] = {true, EXIT_VIRTUALIZATION, 3},
+	[SVM_EXIT_SHUTDOWN] = {true, EXIT_SHUTDOWN, 0},
+	[SVM_EXIT_VMRUN] = {true, EXIT_VIRTUALIZATION, 3},
+	[SVM_EXIT_VMMCALL] = {true, EXIT_CALL, 3},
+	[SVM_EXIT_VMLOAD] = {true, EXIT_VIRTUALIZATION, 3},
+	[SVM_EXIT_VMSAVE] = {true, EXIT_VIRTUALIZATION, 3},
+	[SVM_EXIT_STGI] = {true, EXIT_VIRTUALIZATION, 3},
+	[SVM_EXIT_CLGI] = {true, EXIT_VIRTUALIZATION, 3},
+	[SVM_EXIT_SKINIT] = {true, EXIT_VIRTUALIZATION, 3},
+	[SVM_EXIT_XSETBV] = {true, EXIT_XSETBV, 3},
 };
 
 static void simple_exit(struct vmcb_control *c, struct hv_exit *exit)
 {
-	exit->reason = c->exit_code < SVM_EXIT_INTR ? EXIT_OTHER : EXIT_INSTRUCTION;
-	for (unsigned i = 0; i < ARRAY_SIZE(table); i++) {
-		if (table[i].code == c->exit_code) {
-			exit->reason = table[i].reason;
-			exit->length = table[i].length;
-			break;
-		}
+	if (likely(c->exit_code < ARRAY_SIZE(simple) && simple[c->exit_code].known)) {
+		exit->reason = simple[c->exit_code].reason;
+		exit->length = simple[c->exit_code].length;
+	} else {
+		exit->reason = c->exit_code < SVM_EXIT_INTR ? EXIT_OTHER : EXIT_INSTRUCTION;
 	}
 	if (exit->reason == EXIT_NMI || exit->reason == EXIT_INIT)
 		open_gate();

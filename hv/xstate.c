@@ -65,7 +65,8 @@ void xstate_save(struct hv_vcpu *v)
 		return;
 	}
 	v->xcr0 = xgetbv();
-	xsetbv(mask);
+	if (v->xcr0 != mask) /* XSETBV is slow */
+		xsetbv(mask);
 	__asm__ volatile("xsave64 (%0)" : : "r"(v->xsave), "a"((u32)mask), "d"(0) : "memory");
 }
 
@@ -75,9 +76,11 @@ void xstate_load(const struct hv_vcpu *v)
 		__asm__ volatile("fxrstor64 (%0)" : : "r"(v->xsave) : "memory");
 		return;
 	}
-	xsetbv(mask);
+	if (xgetbv() != mask)
+		xsetbv(mask);
 	__asm__ volatile("xrstor64 (%0)" : : "r"(v->xsave), "a"((u32)mask), "d"(0) : "memory");
-	xsetbv(v->xcr0);
+	if (v->xcr0 != mask)
+		xsetbv(v->xcr0);
 }
 
 u64 xstate_mask(void)
