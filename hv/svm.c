@@ -70,34 +70,30 @@ static void io_intercept(u8 *map, unsigned port)
 
 enum { MSR_READ = 1, MSR_WRITE = 2 };
 
-/* Two bits for each MSR of three ranges of 0x2000. */
-static u8 *msr_bits(u8 *map, u32 index, unsigned *shift)
+/* Two bits for each MSR of three ranges of 0x2000; the others always exit. */
+static void msr_permission(u8 *map, u32 index, unsigned rights, bool intercept)
 {
 	static const u32 base[3] = {0, 0xc0000000, 0xc0010000};
 
 	for (unsigned i = 0; i < 3; i++) {
-		if (index - base[i] < 0x2000) {
-			*shift = (index - base[i]) % 4 * 2;
-			return map + i * 0x800 + (index - base[i]) / 4;
-		}
+		u32 offset = index - base[i];
+		u8 mask = rights << offset % 4 * 2;
+
+		if (offset < 0x2000 && intercept)
+			map[i * 0x800 + offset / 4] |= mask;
+		else if (offset < 0x2000)
+			map[i * 0x800 + offset / 4] &= ~mask;
 	}
-	return NULL;
 }
 
 static void msr_intercept(u8 *map, u32 index, unsigned rights)
 {
-	unsigned shift;
-	u8 *bits = msr_bits(map, index, &shift);
-
-	*bits |= rights << shift;
+	msr_permission(map, index, rights, true);
 }
 
 static void msr_pass(u8 *map, u32 index, unsigned rights)
 {
-	unsigned shift;
-	u8 *bits = msr_bits(map, index, &shift);
-
-	*bits &= ~(rights << shift);
+	msr_permission(map, index, rights, false);
 }
 
 /*

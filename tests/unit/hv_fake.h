@@ -78,7 +78,7 @@ void domain_flush(struct domain *d)
 }
 
 /* As svm_ops has it. */
-static u64 fake_pte(hpa_t hpa, unsigned flags, unsigned level)
+static inline u64 fake_pte(hpa_t hpa, unsigned flags, unsigned level)
 {
 	return hpa | 5 | (flags & (NPT_TABLE | NPT_WRITE) ? 2 : 0) | (level > 1 && flags & NPT_LARGE ? 128 : 0);
 }
