@@ -146,20 +146,18 @@ static u8 *emit_page_check(struct tr *t, struct site *site)
 	return jcc_fwd(&t->e, CC_NE);
 }
 
-/* The check of a whole group; a miss that C cannot mend leaves for MODE_SINGLE. */
-static void group_check(struct tr *t, const struct insn *in, const struct gmem *g, struct group *gr)
+/* Of size bytes from lo on, counted as the group counts. S0: the offset in the page; a miss jumps to s->slow. */
+void group_test(struct tr *t, const struct gmem *g, struct group *gr, i64 lo, unsigned size, struct stub *s)
 {
 	struct emit *e = &t->e;
-	struct stub *s = &t->stubs[t->nstubs++];
 	struct gmem low = *g;
-	unsigned size = (unsigned)(gr->hi - gr->lo);
 
-	flags_put_away(t, flags_live_before(in));
-	low.disp += gr->lo - g->goff;
-	gr->site = new_site(t, in, size, gr->write ? SITE_WRITE : SITE_READ);
-	gr->site->insn_len = 0;
-	gr->checked = true;
-	*s = (struct stub){ .in = in, .site = gr->site, .group = (i8)(gr - t->groups), .form = FORM_SUM,
+	low.disp += lo - g->goff;
+	if (!gr->site) {
+		gr->site = new_site(t, gr->first, (unsigned)(gr->hi - gr->lo), gr->write ? SITE_WRITE : SITE_READ);
+		gr->site->insn_len = 0;
+	}
+	*s = (struct stub){ .in = gr->first, .site = gr->site, .group = (i8)(gr - t->groups), .form = FORM_SUM,
 			    .retry = e->p, .flags = t->flags };
 	t->s0_group = t->s1_group = -1;
 	if (gr->base == GROUP_PAGE) {
@@ -170,7 +168,7 @@ static void group_check(struct tr *t, const struct insn *in, const struct gmem *
 		return;
 	}
 	emit_ea(t, &low);
-	if (is_plain(t, in)) {
+	if (is_plain(t, gr->first)) {
 		emit_l0_check(t, s, size, gr->write);
 		ld(e, S1, l0_field(s, offsetof(struct l0_entry, addend)));
 		st(e, mem_at(&gr->site->addend), S1);
@@ -180,6 +178,14 @@ static void group_check(struct tr *t, const struct insn *in, const struct gmem *
 	op_rm(e, true, 0x2b, S0, mem_at(&s->site->tag));
 	op_ri(e, true, 7, S0, (i32)(PAGE_SIZE - size));
 	s->slow = jcc_fwd(e, CC_A);
+}
+
+/* The check of a whole group; a miss that C cannot mend leaves for MODE_SINGLE. */
+static void group_check(struct tr *t, const struct insn *in, const struct gmem *g, struct group *gr)
+{
+	flags_put_away(t, flags_live_before(in));
+	gr->checked = true;
+	group_test(t, g, gr, gr->lo, (unsigned)(gr->hi - gr->lo), &t->stubs[t->nstubs++]);
 }
 
 /*
@@ -224,6 +230,8 @@ static struct mem group_access(struct tr *t, const struct insn *in, const struct
 	struct emit *e = &t->e;
 	struct group *gr = &t->groups[g->group];
 
+	if (t->windowed)
+		return loop_access(t, in, g, form);
 	if (!gr->checked)
 		group_check(t, in, g, gr);
 	if (gr->base == GROUP_PAGE) {

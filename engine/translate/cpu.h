@@ -284,6 +284,7 @@ struct cpu {
 	u32 exit; /* index, for LEAVE_EXIT and LEAVE_POLL */
 	u64 tmp0, tmp1, tmp2, tmp3; /* spills within one instruction */
 	u64 rt0, rt1, rt2; /* the common routines' own */
+	u64 loop_budget, loop_end, loop_end_all; /* see loop.c */
 	u64 group_origin[32]; /* host addresses that a block's groups count from */
 	u64 ras_empty; /* the current prediction stack when it is empty */
 	u64 ras_lookup; /* fn_ibl of the current mode */

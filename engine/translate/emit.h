@@ -221,4 +221,4 @@ static inline void call_to(struct emit *e, u64 host)
 	fix_to(e->p - 4, (u8 *)host);
 }
 
-enum { CC_O, CC_NO, CC_B, CC_AE, CC_E, CC_NE, CC_BE, CC_A, CC_S };
+enum { CC_O, CC_NO, CC_B, CC_AE, CC_E, CC_NE, CC_BE, CC_A, CC_S, CC_NS };

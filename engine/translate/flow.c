@@ -334,6 +334,8 @@ u16 exit_liveness(struct tr *t, u64 target)
 	struct fragment *f = &t->cpu->frags[t->frag];
 	unsigned off = target & 0xfff, start = off, len = 0;
 
+	if (target == t->pc && t->flags_dead)
+		return 0;
 	if ((target ^ t->pc) & PAGE_MASK)
 		return FL_ARITH;
 	for (int i = 0; i < 6 && off + 16 <= PAGE_SIZE; i++) {
@@ -393,7 +395,7 @@ static void emit_transfer(struct tr *t, u64 target, bool call)
 }
 
 /* Loops must notice events: every cycle of direct jumps has one that goes back. */
-static void emit_poll(struct tr *t, u64 target)
+void emit_poll(struct tr *t, u64 target)
 {
 	struct emit *e = &t->e;
 

@@ -14,12 +14,6 @@
 #define GROUP_SPAN 512 /* bytes; wider ones would lie on two pages too often */
 #define GROUP_REACH (i64)BIT(30)
 
-/* What a register holds: a value's number, plus an offset. */
-struct value {
-	u16 nr;
-	i64 off;
-};
-
 struct numbering {
 	struct value reg[16];
 	u16 next;
@@ -31,7 +25,7 @@ static void renumber(struct numbering *n, unsigned reg)
 	n->reg[reg] = (struct value){ n->next++, 0 };
 }
 
-/* ADD and SUB of a constant, LEA of a constant distance, MOV: the value keeps its number. */
+/* ADD and SUB of a constant, INC, DEC, LEA of a constant distance, MOV: the value keeps its number. */
 static bool follows(struct numbering *n, const struct insn *in)
 {
 	const u8 *b = in->bytes;
@@ -50,6 +44,10 @@ static bool follows(struct numbering *n, const struct insn *in)
 		return false;
 	if ((op == 0x81 || op == 0x83) && (ext == 0 || ext == 5) && in->gpr_rm >= 0) {
 		n->reg[in->gpr_rm].off += ext == 0 ? in->imm : -in->imm;
+		return true;
+	}
+	if (op == 0xff && ext < 2 && in->gpr_rm >= 0) {
+		n->reg[in->gpr_rm].off += ext == 0 ? 1 : -1;
 		return true;
 	}
 	if ((op == 0x89 || op == 0x8b) && in->gpr_reg >= 0 && in->gpr_rm >= 0) {
@@ -104,7 +102,7 @@ static bool same_key(const struct group *a, const struct group *b)
 }
 
 /* Into the open group with the same key that it fits into, or a new one. */
-static i8 join(struct tr *t, const struct numbering *n, const struct group *one, i64 span)
+static i8 join(struct tr *t, const struct numbering *n, const struct insn *in, const struct group *one, i64 span)
 {
 	for (unsigned i = n->barrier; i < t->ngroups; i++) {
 		struct group *g = &t->groups[i];
@@ -121,23 +119,24 @@ static i8 join(struct tr *t, const struct numbering *n, const struct group *one,
 	if (t->ngroups == GROUPS_MAX)
 		return -1;
 	t->groups[t->ngroups] = *one;
+	t->groups[t->ngroups].first = in;
 	return (i8)t->ngroups++;
 }
 
 /* An access at base + index * scale + disp; index may be NULL. */
-static i8 join_values(struct tr *t, const struct numbering *n, const struct value *base, const struct value *index,
-		      unsigned scale, i64 disp, unsigned size, bool write, i64 *goff)
+static i8 join_values(struct tr *t, const struct numbering *n, const struct insn *in, const struct value *base,
+		      const struct value *index, unsigned scale, i64 disp, unsigned size, bool write, i64 *goff)
 {
 	i64 off = disp + base->off + (index ? index->off * scale : 0);
 	const struct group one = {
-		.base = base->nr, .index = index ? index->nr : 0xffff, .scale = index ? (u8)scale : 1,
+		.base = base->nr, .index = index ? index->nr : GROUP_NO_INDEX, .scale = index ? (u8)scale : 1,
 		.lo = off, .hi = off + (i64)size, .write = write, .members = 1,
 	};
 
 	if (!is_near(off) || !is_near(disp))
 		return -1;
 	*goff = off;
-	return join(t, n, &one, GROUP_SPAN);
+	return join(t, n, in, &one, GROUP_SPAN);
 }
 
 /* Constant addresses on one page; their offsets are counted from its start. */
@@ -153,7 +152,7 @@ static i8 join_page(struct tr *t, const struct numbering *n, const struct insn *
 	if (one.hi > (i64)PAGE_SIZE)
 		return -1;
 	*goff = off;
-	return join(t, n, &one, (i64)PAGE_SIZE);
+	return join(t, n, in, &one, (i64)PAGE_SIZE);
 }
 
 static void join_operand(struct tr *t, struct numbering *n, struct insn *in)
@@ -170,7 +169,8 @@ static void join_operand(struct tr *t, struct numbering *n, struct insn *in)
 			in->group = join_page(t, n, in, size, &in->goff);
 		return;
 	}
-	in->group = join_values(t, n, &n->reg[in->base], in->index >= 0 ? &n->reg[in->index] : NULL, in->scale, in->disp,
+	in->base_off = n->reg[in->base].off;
+	in->group = join_values(t, n, in, &n->reg[in->base], in->index >= 0 ? &n->reg[in->index] : NULL, in->scale, in->disp,
 			 size, in->mem_write, &in->goff);
 }
 
@@ -182,20 +182,32 @@ static void join_stack(struct tr *t, struct numbering *n, struct insn *in)
 		return;
 	switch (in->kind) {
 	case K_PUSH: case K_CALL: case K_CALL_IND:
-		in->sgroup = join_values(t, n, &v, NULL, 1, -8, 8, true, &in->sgoff);
+		in->sgroup = join_values(t, n, in, &v, NULL, 1, -8, 8, true, &in->sgoff);
 		break;
 	case K_POP:
 		if (in->mem)
 			return;
-		in->sgroup = join_values(t, n, &v, NULL, 1, 0, 8, false, &in->sgoff);
+		in->sgroup = join_values(t, n, in, &v, NULL, 1, 0, 8, false, &in->sgoff);
 		break;
 	case K_RET:
-		in->sgroup = join_values(t, n, &v, NULL, 1, 0, 8, false, &in->sgoff);
+		in->sgroup = join_values(t, n, in, &v, NULL, 1, 0, 8, false, &in->sgoff);
 		break;
 	case K_LEAVE:
-		in->sgroup = join_values(t, n, &n->reg[RBP], NULL, 1, 0, 8, false, &in->sgoff);
+		in->sgroup = join_values(t, n, in, &n->reg[RBP], NULL, 1, 0, 8, false, &in->sgoff);
 		break;
 	default: break;
+	}
+}
+
+void group_prune(struct tr *t)
+{
+	for (unsigned i = 0; i < t->n; i++) {
+		struct insn *in = &t->insns[i];
+
+		if (in->group >= 0 && t->groups[in->group].members < 2)
+			in->group = -1;
+		if (in->sgroup >= 0 && t->groups[in->sgroup].members < 2)
+			in->sgroup = -1;
 	}
 }
 
@@ -221,12 +233,6 @@ void group_block(struct tr *t)
 		join_stack(t, &n, in);
 		effects(&n, in);
 	}
-	for (unsigned i = 0; i < t->n; i++) {
-		struct insn *in = &t->insns[i];
-
-		if (in->group >= 0 && t->groups[in->group].members < 2)
-			in->group = -1;
-		if (in->sgroup >= 0 && t->groups[in->sgroup].members < 2)
-			in->sgroup = -1;
-	}
+	for (unsigned r = 0; r < 16; r++)
+		t->reg_end[r] = n.reg[r];
 }

@@ -76,6 +76,7 @@ struct insn {
 	/* memory checks shared with others of the block (group.c); -1: own */
 	i8 group, sgroup; /* of the explicit operand, of the implicit stack access */
 	i64 goff, sgoff; /* their offsets within the group's address range */
+	i64 base_off; /* what has been added to the base register since the block began */
 };
 
 struct decoder;

@@ -31,10 +31,17 @@ struct gmem {
 
 #define GROUPS_MAX 32
 #define GROUP_PAGE 0xfffe
+#define GROUP_NO_INDEX 0xffff
+
+/* What a register holds: a value's number, plus an offset. */
+struct value {
+	u16 nr;
+	i64 off;
+};
 
 /* Accesses that share a check: see group.c. */
 struct group {
-	u16 base, index; /* value numbers, or GROUP_PAGE */
+	u16 base, index; /* value numbers, or GROUP_PAGE and GROUP_NO_INDEX */
 	u64 page; /* GROUP_PAGE: constant addresses on this page */
 	u8 scale;
 	u8 members;
@@ -43,6 +50,11 @@ struct group {
 	bool located; /* cpu->group_origin has been set */
 	i64 lo, hi; /* the bytes, as offsets from base + index * scale */
 	struct site *site;
+	const struct insn *first; /* member */
+	/* Of a loop's stream: see loop.c. */
+	i64 stride; /* bytes per iteration */
+	bool base_moves, index_moves;
+	u64 *origin; /* where what does not move is added up */
 };
 
 enum mem_form {
@@ -111,6 +123,11 @@ struct tr {
 	unsigned ngathers;
 	struct group groups[GROUPS_MAX];
 	unsigned ngroups;
+	struct value reg_end[16]; /* registers at the block's end */
+	bool flags_dead; /* where the block begins */
+	bool windowed; /* a loop that checks once for many iterations: see loop.c */
+	unsigned copies;
+	const struct group *lead; /* its stream with the longest stride */
 	/* Whose origin is in S0; whose addend, or (from GROUPS_MAX on) origin, is in S1; -1: none. */
 	int s0_group, s1_group;
 	struct pending_exit exits[8 + UNROLL_MAX + GROUPS_MAX];
@@ -152,8 +169,22 @@ void emit_ea(struct tr *t, const struct gmem *g);
 void emit_gather(struct tr *t, const struct insn *in);
 void gather_stubs(struct tr *t);
 
+/* The test of a group's bytes from lo on. S0: the offset in the page; a miss jumps to s->slow, which is yet to be aimed. */
+void group_test(struct tr *t, const struct gmem *g, struct group *gr, i64 lo, unsigned size, struct stub *s);
+
 /* ---- group.c ---- */
 void group_block(struct tr *t);
+/* Those who are alone in their group get a check of their own. */
+void group_prune(struct tr *t);
+
+/* ---- loop.c ---- */
+/* A block that is a loop: finds its streams, or unrolls it. */
+void loop_prepare(struct tr *t);
+void loop_emit(struct tr *t);
+struct mem loop_access(struct tr *t, const struct insn *in, const struct gmem *g, enum mem_form *form);
+
+/* ---- translate.c ---- */
+void emit_insn(struct tr *t, const struct insn *in);
 
 /* ---- mangle.c ---- */
 void emit_normal(struct tr *t, const struct insn *in);
@@ -175,6 +206,7 @@ void emit_helper(struct tr *t, const struct insn *in, sysinsn_fn fn);
 void emit_access_helper(struct tr *t, const struct insn *in, const struct gmem *g, unsigned size, unsigned site_flags);
 /* The way out to the rest of the block without groups: its jump is at e.p. */
 void emit_single(struct tr *t, u64 pc);
+void emit_poll(struct tr *t, u64 target); /* looks for events, on the way back to target */
 void emit_goto(struct tr *t, u64 target); /* leaves the block for a guest address */
 void flow_stubs(struct tr *t);
 u16 exit_liveness(struct tr *t, u64 target); /* flags that the code at target may read */

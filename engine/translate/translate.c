@@ -104,39 +104,19 @@ static int collect(struct tr *t)
 	return 0;
 }
 
-static bool only_computes(const struct insn *in)
+static bool forgets_flags(const struct insn *in)
 {
-	switch (in->kind) {
-	case K_NORMAL: case K_LEA: case K_NOP: case K_PUSH: case K_POP: case K_GATHER: return true;
-	default: return false;
-	}
+	return in->kind == K_HELPER || in->kind == K_SYSCALL || in->kind == K_UD;
 }
 
-/*
- * A block that jumps back to its own start is a loop. Several copies of its
- * body in a row share the checks of their memory accesses, and the poll.
- */
-static void unroll(struct tr *t)
+/* Whatever comes behind it, the block reads no flag that it has not made. */
+static bool flags_dead(const struct tr *t)
 {
-	unsigned n = t->n, copies = MIN((unsigned)UNROLL_MAX, 40 / n);
-	const struct insn *last = &t->insns[n - 1];
-	bool accesses = false;
+	u16 live = FL_ARITH;
 
-	if (last->kind != K_JCC || last->target != t->pc || copies < 2 || (t->next ^ t->pc) & PAGE_MASK ||
-	    t->cpu->frags[t->frag].gpa2 || t->mode & (MODE_SINGLE | MODE_STEP | MODE_CHECK | MODE_CODE32))
-		return;
-	for (unsigned i = 0; i < n - 1; i++) {
-		if (!only_computes(&t->insns[i]))
-			return;
-		accesses |= t->insns[i].mem;
-	}
-	if (!accesses)
-		return;
-	for (unsigned i = n; i < n * copies; i++)
-		t->insns[i] = t->insns[i - n];
-	for (unsigned c = 1; c < copies; c++)
-		t->insns[c * n - 1].kind = K_JCC_INNER;
-	t->n = n * copies;
+	for (unsigned i = t->n; i-- > 0;)
+		live = forgets_flags(&t->insns[i]) ? FL_ARITH : (u16)((live & ~t->insns[i].fl_write) | t->insns[i].fl_read);
+	return !live;
 }
 
 static void liveness(struct tr *t)
@@ -159,10 +139,7 @@ static void liveness(struct tr *t)
 		if (in->kind == K_JCC_INNER)
 			live |= exit_liveness(t, t->next);
 		in->fl_live = live;
-		if (in->kind == K_HELPER || in->kind == K_SYSCALL || in->kind == K_UD)
-			live = FL_ARITH;
-		else
-			live = flags_live_before(in);
+		live = forgets_flags(in) ? FL_ARITH : flags_live_before(in);
 	}
 }
 
@@ -239,7 +216,7 @@ static void emit_operand_helper(struct tr *t, const struct insn *in)
 	emit_access_helper(t, in, &g, in->mem_size, in->mem_write ? SITE_WRITE : 0u);
 }
 
-static void emit_insn(struct tr *t, const struct insn *in)
+void emit_insn(struct tr *t, const struct insn *in)
 {
 	sysinsn_fn fn;
 	bool ends = false;
@@ -284,18 +261,26 @@ static bool is_branch(const struct insn *in)
 	}
 }
 
-static void emit_block(struct tr *t)
+static void emit_straight(struct tr *t)
 {
 	const struct insn *last = &t->insns[t->n - 1];
 
-	t->s0_group = t->s1_group = -1;
-	emit_entry(t);
 	for (unsigned i = 0; i < t->n; i++)
 		emit_insn(t, &t->insns[i]);
 	if (!is_branch(last) && last->kind != K_SYSCALL && last->kind != K_UD)
 		emit_goto(t, t->next);
 	else if (!is_branch(last))
 		e1(&t->e, 0xcc);
+}
+
+static void emit_block(struct tr *t)
+{
+	t->s0_group = t->s1_group = -1;
+	emit_entry(t);
+	if (t->windowed)
+		loop_emit(t);
+	else
+		emit_straight(t);
 	t->hot = t->e.p;
 	t->e.p = t->cold_start;
 	access_stubs(t);
@@ -346,9 +331,9 @@ u32 translate(struct cpu *cpu, u64 pc, u32 extra)
 		cpu->nfrags--;
 		return 0;
 	}
-	unroll(t);
+	t->flags_dead = !(t->mode & MODE_STEP) && flags_dead(t);
+	loop_prepare(t);
 	liveness(t);
-	group_block(t);
 	emit_block(t);
 	f->host_end = (u32)(u64)t->hot;
 	f->cold = (u32)(u64)t->cold_start;

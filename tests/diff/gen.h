@@ -57,3 +57,6 @@ void gen_gather(struct gen *g);
 
 /* ---- gen_forms.c ---- */
 void gen_form(struct gen *g);
+
+/* ---- gen_streams.c ---- */
+void form_stream(struct gen *g);

@@ -678,7 +678,7 @@ void gen_form(struct gen *g)
 		bool nests;
 	} forms[] = {
 		{ form_push_pop, 12, false }, { form_pushf, 5, false }, { form_frame, 3, false },
-		{ form_jcc, 12, true }, { form_jrcxz, 2, true }, { form_loop, 6, true }, { form_indirect, 4, true },
+		{ form_jcc, 12, true }, { form_jrcxz, 2, true }, { form_loop, 6, true }, { form_stream, 4, true }, { form_indirect, 4, true },
 		{ form_call, 6, true }, { form_string, 9, false }, { form_flags, 16, false }, { form_shift, 8, false },
 		{ form_fields, 14, false },
 		{ form_divide, 3, false }, { form_compare_exchange, 4, false }, { form_control_word, 3, false },

@@ -428,6 +428,26 @@ static void data_by_address(void)
 	check("data-by-address", bad, 0);
 }
 
+/* A loop that fills memory runs into code that has been run, and then jumps there. */
+static void loop_into_code(void)
+{
+	/* 1: mov %sil,(%rdi); inc %rdi; dec %rcx; jne 1b; jmp .-0x110 */
+	const u8 loop[16] = {0x40, 0x88, 0x37, 0x48, 0xff, 0xc7, 0x48, 0xff, 0xc9, 0x75, 0xf5, 0xe9, 0xf0, 0xfe, 0xff, 0xff};
+	int i, j, bad = 0;
+
+	fresh(P | W);
+	put_bytes(0x1100, loop, 16);
+	for (i = 0; i < 40; i++) {
+		put_const(0x1000, i);
+		bad += call(VTEST + 0x1000) != (u32)i;
+		bad += run(VTEST + 0x1100, VTEST + 0x100 + i, 0xb8, 0xf05 - i) != 0xb8b8b8b8;
+		for (j = 0x100 + i; j < 0x1000; j++)
+			bad += frame0[j] != 0xb8;
+		memset(frame0, 0, 4096);
+	}
+	check("loop-into-code", bad, 0);
+}
+
 const struct section sections[] = {
 	{"same_block", same_block},
 	{"behind", same_block_behind},
@@ -443,5 +463,6 @@ const struct section sections[] = {
 	{"ring3", in_ring3},
 	{"reused", reused},
 	{"data_by_address", data_by_address},
+	{"loop_into_code", loop_into_code},
 	{NULL, NULL},
 };
