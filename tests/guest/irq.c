@@ -256,7 +256,7 @@ static void tsc_deadline(void)
 	apic_on();
 	lapic_set(L_TIMER, T_DEADLINE | V_TIMER);
 	__asm__ volatile("mfence; sti");
-	due = rdtsc() + 10000000;
+	due = rdtsc() + 100000000;
 	wr_msr(MSR_TSC_DEADLINE, due);
 	check("deadline-armed", rd_msr(MSR_TSC_DEADLINE), due);
 	check("deadline-comes", wait_count(&count[V_TIMER], 1), true);
@@ -264,13 +264,13 @@ static void tsc_deadline(void)
 	check("deadline-reads-0", rd_msr(MSR_TSC_DEADLINE), 0);
 	wr_msr(MSR_TSC_DEADLINE, 1);
 	check("deadline-past", wait_count(&count[V_TIMER], 2), true);
-	wr_msr(MSR_TSC_DEADLINE, rdtsc() + 20000000);
+	wr_msr(MSR_TSC_DEADLINE, rdtsc() + 200000000);
 	wr_msr(MSR_TSC_DEADLINE, 0);
-	due = rdtsc() + 40000000;
+	due = rdtsc() + 400000000;
 	while (rdtsc() < due)
 		;
 	check("deadline-disarmed", count[V_TIMER], 2);
-	wr_msr(MSR_TSC_DEADLINE, rdtsc() + 10000000);
+	wr_msr(MSR_TSC_DEADLINE, rdtsc() + 100000000);
 	__asm__ volatile("sti; hlt; cli");
 	check("deadline-hlt", count[V_TIMER], 3);
 	lapic_set(L_TIMER, MASKED);
