@@ -54,7 +54,7 @@ echo status $?
 def three():
     text = primary(f"""
 for i in 1 2 3; do
-	(echo "echo guest-$i-\\$((i + 7 * $i))"; sleep 1) | {RUN} >/tmp/$i 2>&1 &
+	(echo "echo guest-$i-\\$((i + 7 * $i))"; echo poweroff -f) | {RUN} >/tmp/$i 2>&1 &
 done
 wait
 cat /tmp/1 /tmp/2 /tmp/3
@@ -76,7 +76,7 @@ for i in 1 2 3; do
 	done
 	{FREE}
 done
-(echo 'echo alive-$((6 * 7))'; sleep 1) | {RUN}
+(echo 'echo alive-$((6 * 7))'; echo poweroff -f) | {RUN}
 """, files=[f"{ROOT}/build/guest/strings.img"])
     want(text, r"free: 160\s+free: 160\s+free: 160", r"alive-42")
 
@@ -99,7 +99,7 @@ echo images $?
         want(text, rf"{name}: pass")
 
 
-case("metal: bare guests")(lambda: images(["basic", "compat", "debug", "fpu", "irq", "paging", "smc", "strings", "triple"]))
+case("metal: bare guests")(lambda: images(["basic", "compat", "debug", "fpu", "hostile", "irq", "paging", "smc", "strings", "triple"]))
 case("metal: bare guests in private memory")(lambda: images(["compat", "fpu", "strings"], "--private-memory"))
 
 
