@@ -168,7 +168,7 @@ enum {
 };
 
 struct control_state {
-	struct control_segment es, cs, ss, ds, fs, gs, ldtr, tr, gdtr, idtr;
+	struct control_segment es, cs, ss, ds, fs, gs, gdtr, ldtr, idtr, tr;
 	u64 cr0, cr2, cr3, cr4, efer, rip, rflags, xcr0;
 	u64 dr0, dr1, dr2, dr3, dr6, dr7;
 	u64 star, lstar, cstar, sfmask, kernel_gs_base;

@@ -479,129 +479,73 @@ static u64 svm_cr4(struct hv_vcpu *v)
 }
 
 /* ---- state, in and out ---- */
-static void get_segments(const struct vmcb *vmcb, struct control_state *s)
+#define IN_VMCB(group, field, from, to)                                                                      \
+	{                                                                                                    \
+		group, offsetof(struct control_state, field), false, offsetof(struct vmcb, from),            \
+			offsetof(struct vmcb, to) - offsetof(struct vmcb, from)                              \
+	}
+#define IN_VCPU(group, field, member)                                                                        \
+	{                                                                                                    \
+		group, offsetof(struct control_state, field), true, offsetof(struct hv_vcpu, member),        \
+			sizeof(((struct hv_vcpu *)0)->member)                                                \
+	}
+
+/* Where a part of the state is: [from, to) of the VMCB, or a member of the vCPU. */
+static const struct part {
+	u32 group;
+	u16 state;
+	bool in_vcpu;
+	u16 place, size;
+} parts[] = {
+	IN_VMCB(STATE_SEGMENTS, es, es, reserved1), /* all ten */
+	IN_VMCB(STATE_SEGMENTS, cpl, cpl, reserved2),
+	IN_VMCB(STATE_CONTROL, efer, efer, reserved3),
+	IN_VMCB(STATE_CONTROL, cr4, cr4, cr3),
+	IN_VMCB(STATE_CONTROL, cr3, cr3, cr0),
+	IN_VMCB(STATE_CONTROL, cr0, cr0, dr7),
+	IN_VMCB(STATE_DEBUG, dr7, dr7, dr6),
+	IN_VMCB(STATE_DEBUG, dr6, dr6, rflags),
+	IN_VMCB(STATE_CONTROL, rflags, rflags, rip),
+	IN_VMCB(STATE_CONTROL, rip, rip, reserved4),
+	IN_VMCB(STATE_MSRS, star, star, cr2), /* to sysenter_eip */
+	IN_VMCB(STATE_CONTROL, cr2, cr2, reserved5),
+	IN_VMCB(STATE_MSRS, pat, g_pat, debugctl),
+	IN_VMCB(STATE_MSRS, tsc_offset, c.tsc_offset, c.asid),
+	IN_VCPU(STATE_CONTROL, xcr0, xcr0),
+	IN_VCPU(STATE_DEBUG, dr0, dr), /* to dr3 */
+	IN_VCPU(STATE_MSRS, tsc_aux, tsc_aux),
+	IN_VCPU(STATE_MSRS, spec_ctrl, spec_ctrl),
+};
+
+static u8 *place_of(struct hv_vcpu *v, const struct part *p)
 {
-	s->es = vmcb->es;
-	s->cs = vmcb->cs;
-	s->ss = vmcb->ss;
-	s->ds = vmcb->ds;
-	s->fs = vmcb->fs;
-	s->gs = vmcb->gs;
-	s->ldtr = vmcb->ldtr;
-	s->tr = vmcb->tr;
-	s->gdtr = vmcb->gdtr;
-	s->idtr = vmcb->idtr;
-	s->cpl = vmcb->cpl;
-}
-
-static void set_segments(struct vmcb *vmcb, const struct control_state *s)
-{
-	vmcb->es = s->es;
-	vmcb->cs = s->cs;
-	vmcb->ss = s->ss;
-	vmcb->ds = s->ds;
-	vmcb->fs = s->fs;
-	vmcb->gs = s->gs;
-	vmcb->ldtr = s->ldtr;
-	vmcb->tr = s->tr;
-	vmcb->gdtr = s->gdtr;
-	vmcb->idtr = s->idtr;
-	vmcb->cpl = s->cpl;
-}
-
-static void get_msrs(const struct hv_vcpu *v, struct control_state *s)
-{
-	const struct vmcb *vmcb = v->hw;
-
-	s->star = vmcb->star;
-	s->lstar = vmcb->lstar;
-	s->cstar = vmcb->cstar;
-	s->sfmask = vmcb->sfmask;
-	s->kernel_gs_base = vmcb->kernel_gs_base;
-	s->sysenter_cs = vmcb->sysenter_cs;
-	s->sysenter_esp = vmcb->sysenter_esp;
-	s->sysenter_eip = vmcb->sysenter_eip;
-	s->pat = vmcb->g_pat;
-	s->tsc_offset = vmcb->c.tsc_offset;
-	s->tsc_aux = v->tsc_aux;
-	s->spec_ctrl = v->spec_ctrl;
-}
-
-static void set_msrs(struct hv_vcpu *v, const struct control_state *s)
-{
-	struct vmcb *vmcb = v->hw;
-
-	vmcb->star = s->star;
-	vmcb->lstar = s->lstar;
-	vmcb->cstar = s->cstar;
-	vmcb->sfmask = s->sfmask;
-	vmcb->kernel_gs_base = s->kernel_gs_base;
-	vmcb->sysenter_cs = s->sysenter_cs;
-	vmcb->sysenter_esp = s->sysenter_esp;
-	vmcb->sysenter_eip = s->sysenter_eip;
-	vmcb->g_pat = s->pat;
-	vmcb->c.tsc_offset = s->tsc_offset;
-	v->tsc_aux = s->tsc_aux;
-	v->spec_ctrl = s->spec_ctrl;
+	return (u8 *)(p->in_vcpu ? v : v->hw) + p->place;
 }
 
 static void svm_get(struct hv_vcpu *v, struct control_state *s, u32 mask)
 {
-	const struct vmcb *vmcb = v->hw;
-
-	if (mask & STATE_SEGMENTS)
-		get_segments(vmcb, s);
-	if (mask & STATE_CONTROL) {
-		s->cr0 = vmcb->cr0;
-		s->cr2 = vmcb->cr2;
-		s->cr3 = vmcb->cr3;
-		s->cr4 = vmcb->cr4;
-		s->efer = vmcb->efer & ~EFER_SVME;
-		s->rip = vmcb->rip;
-		s->rflags = vmcb->rflags;
-		s->xcr0 = v->xcr0;
+	for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
+		if (mask & parts[i].group)
+			memcpy((u8 *)s + parts[i].state, place_of(v, &parts[i]), parts[i].size);
 	}
-	if (mask & STATE_DEBUG) {
-		s->dr0 = v->dr[0];
-		s->dr1 = v->dr[1];
-		s->dr2 = v->dr[2];
-		s->dr3 = v->dr[3];
-		s->dr6 = vmcb->dr6;
-		s->dr7 = vmcb->dr7;
-	}
-	if (mask & STATE_MSRS)
-		get_msrs(v, s);
+	if (mask & STATE_CONTROL)
+		s->efer &= ~EFER_SVME;
 }
 
 static void svm_set(struct hv_vcpu *v, const struct control_state *s, u32 mask)
 {
 	struct vmcb *vmcb = v->hw;
 
-	if (mask & STATE_SEGMENTS)
-		set_segments(vmcb, s);
+	for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
+		if (mask & parts[i].group)
+			memcpy(place_of(v, &parts[i]), (const u8 *)s + parts[i].state, parts[i].size);
+	}
 	if (mask & STATE_CONTROL) {
-		vmcb->cr0 = s->cr0;
-		vmcb->cr2 = s->cr2;
-		vmcb->cr3 = s->cr3;
-		vmcb->cr4 = s->cr4;
-		vmcb->efer = s->efer | EFER_SVME;
-		vmcb->rip = s->rip;
-		vmcb->rflags = s->rflags;
-		v->xcr0 = s->xcr0;
+		vmcb->efer |= EFER_SVME;
 		vmcb->c.event_inj = 0;
 		vmcb->c.interrupt_shadow = 0;
 		svm_flush(v);
 	}
-	if (mask & STATE_DEBUG) {
-		v->dr[0] = s->dr0;
-		v->dr[1] = s->dr1;
-		v->dr[2] = s->dr2;
-		v->dr[3] = s->dr3;
-		vmcb->dr6 = s->dr6;
-		vmcb->dr7 = s->dr7;
-	}
-	if (mask & STATE_MSRS)
-		set_msrs(v, s);
 }
 
 /* ---- records: the caller may write to them at any time ---- */
