@@ -3,7 +3,9 @@
  * The primary VM's PCI config space: the machine's, with the control function
  * added in a free slot of bus 0. By the ports, accesses whose address names our
  * function are answered here; by ECAM, our function's page is left out of the
- * primary VM's tables. Everything else is the machine's own.
+ * primary VM's tables. Host and ISA bridges of bus 0 are read-only: their
+ * registers say where DRAM, ECAM and the chipset's own memory are, which could be
+ * put over ours. Everything else is the machine's own.
  */
 #include "hv/acpi.h"
 #include "hv/console.h"
@@ -11,7 +13,15 @@
 #include "hv/insn.h"
 
 enum { PORT_ADDRESS = 0xcf8, PORT_DATA = 0xcfc, LAST_SLOT = 0x1e };
-enum { REG_COMMAND = 0x04, REG_CLASS = 0x08, REG_BAR = 0x10, REG_BAR_HIGH = 0x14, REG_SUBSYSTEM = 0x2c, REG_LINE = 0x3c };
+enum {
+	REG_COMMAND = 0x04,
+	REG_CLASS = 0x08,
+	REG_BAR = 0x10,
+	REG_BAR_HIGH = 0x14,
+	REG_SUBSYSTEM = 0x2c,
+	REG_LINE = 0x3c
+};
+enum { CLASS_HOST_BRIDGE = 0x0600, CLASS_ISA_BRIDGE = 0x0601 };
 enum { COMMAND_MEMORY = 2, BAR_64BIT = 4 };
 
 #define NOWHERE ((u64)-1)
@@ -22,6 +32,7 @@ static struct {
 	struct spinlock lock;
 	unsigned slot; /* 0: there is no function */
 	u64 ecam; /* our function's page, or NOWHERE */
+	u8 chipset[32]; /* a bit for each function of bus 0 that is read-only */
 	u32 config[64];
 	hpa_t page; /* what BAR 0 shows */
 	u64 shown; /* where it is mapped now, or NOWHERE */
@@ -40,7 +51,8 @@ static u64 bar_address(void)
 /* Only where the firmware's map has nothing: so never over memory, ours or the primary VM's. */
 static bool bar_may_be_at(u64 gpa)
 {
-	if (gpa >= physical_end() || gpa == pci.ecam || (gpa >= CHIPSET_BASE && gpa < CHIPSET_END) || gpa < MIB(1))
+	if (gpa >= physical_end() || gpa == pci.ecam || (gpa >= CHIPSET_BASE && gpa < CHIPSET_END) ||
+		gpa < MIB(1))
 		return false;
 	for (unsigned i = 0; i < primary_map.count; i++) {
 		const struct mem_range *r = &primary_map.range[i];
@@ -155,14 +167,49 @@ static u32 config_address(unsigned slot)
 	return 0x80000000 | slot << 11;
 }
 
+/* function: device and function of bus 0 */
+static bool is_chipset(unsigned function)
+{
+	return pci.chipset[function / 8] & 1u << function % 8;
+}
+
+static void find_chipset(void)
+{
+	for (unsigned function = 0; function < 256; function++) {
+		u32 class;
+
+		outl(PORT_ADDRESS, 0x80000000 | function << 8 | REG_CLASS);
+		class = inl(PORT_DATA) >> 16;
+		if (class == CLASS_HOST_BRIDGE || class == CLASS_ISA_BRIDGE)
+			pci.chipset[function / 8] |= 1u << function % 8;
+	}
+}
+
+static void protect_ecam(u64 base)
+{
+	for (unsigned function = 0; function < 256; function++) {
+		u64 page = base + ((u64)function << PAGE_SHIFT);
+
+		if (is_chipset(function) && npt_map(&primary_domain, page, page, PAGE_SIZE, NPT_READ))
+			panic("no memory for the primary VM's tables");
+	}
+}
+
+/* Nobody comes between this and the real access: the caller holds a lock for all of these ports. */
 bool pci_port_access(u16 port, unsigned size, bool in, u32 *value)
 {
 	u32 address;
 
-	if (port < PORT_DATA || port > PORT_DATA + 3 || !pci.slot)
+	if (port < PORT_DATA && port + size > PORT_DATA) { /* into the data, but not of it */
+		*value = UINT32_MAX;
+		return true;
+	}
+	if (port < PORT_DATA || port > PORT_DATA + 3)
 		return false;
 	address = inl(PORT_ADDRESS);
-	if ((address & 0x80ffff00) != config_address(pci.slot))
+	if (!in && (address & 0x80ff0000) == 0x80000000 && is_chipset(address >> 8 & 0xff))
+		return true;
+	if (!pci.slot || (address & 0x80ffff00) != config_address(pci.slot))
 		return false;
 	if (port % 4 + size > 4) { /* runs out of the register */
 		*value = in ? size_mask(size) : *value;
@@ -194,12 +241,20 @@ static void ecam_access(unsigned offset, unsigned size, bool write, u64 *value)
 	}
 }
 
+static u64 ecam_base(void)
+{
+	return pci.ecam - ((u64)pci.slot << 15);
+}
+
 bool pci_memory_access(u64 gpa, unsigned size, bool write, u64 *value)
 {
 	u64 page = gpa & PAGE_MASK, offset = gpa & ~PAGE_MASK;
 
 	if (!pci.slot)
 		return false;
+	if (write && pci.ecam != NOWHERE && page - ecam_base() < 256 * PAGE_SIZE &&
+		is_chipset((page - ecam_base()) >> PAGE_SHIFT))
+		return true;
 	if (page == pci.ecam) {
 		ecam_access(offset, size, write, value);
 		return true;
@@ -254,6 +309,7 @@ void pci_init(hpa_t rsdp)
 {
 	pci.shown = pci.ecam = NOWHERE;
 	control_init(&pci.page);
+	find_chipset();
 	pci.slot = find_slot();
 	if (!pci.slot) {
 		print("mullion: no free slot on PCI bus 0: no control function\n");
@@ -262,7 +318,10 @@ void pci_init(hpa_t rsdp)
 	config_init();
 	pci.ecam = find_ecam(rsdp);
 	primary_map_more(pci.ecam);
-	if (pci.ecam != NOWHERE && npt_unmap(&primary_domain, pci.ecam, PAGE_SIZE))
-		panic("no memory for the primary VM's tables");
+	if (pci.ecam != NOWHERE) {
+		protect_ecam(ecam_base());
+		if (npt_unmap(&primary_domain, pci.ecam, PAGE_SIZE))
+			panic("no memory for the primary VM's tables");
+	}
 	print("mullion: control function at 00:%02x.0\n", pci.slot);
 }

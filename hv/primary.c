@@ -70,8 +70,8 @@ void primary_init(const struct boot_info *boot)
 	primary_cpu_init(cpu);
 	cpu->primary->activity = VCPU_RUNNING;
 	lapic_update_hook();
-	err = boot->efi_return ? efi_resume_firmware(boot, cpu->primary) :
-				 linux_load(boot, &boot->map, cpu->primary);
+	err = boot->efi_return ? efi_resume_firmware(boot, cpu->primary)
+			       : linux_load(boot, &boot->map, cpu->primary);
 	if (err)
 		panic("the primary VM cannot be started: %d", err);
 }
@@ -349,16 +349,29 @@ static void port_a_out(u16 port, unsigned size, u32 value)
 	outb(PORT_A, (u8)value | PORT_A_A20);
 }
 
-static u32 port_access(u16 port, unsigned size, bool in, u32 value)
+/* An address and its data are two accesses: what has been looked at must be what is accessed. */
+static u32 config_port_access(u16 port, unsigned size, bool in, u32 value)
 {
-	if (port >= 0xcf0 && pci_port_access(port, size, in, &value))
-		return value;
-	if (in)
-		return port_in(port, size);
-	if (port < 0xcf0)
-		port_a_out(port, size, value);
+	static struct spinlock ports;
+
+	lock(&ports);
+	if (pci_port_access(port, size, in, &value))
+		;
+	else if (in)
+		value = port_in(port, size);
 	else
 		port_out(port, size, value);
+	unlock(&ports);
+	return value;
+}
+
+static u32 port_access(u16 port, unsigned size, bool in, u32 value)
+{
+	if (port >= 0xcf0)
+		return config_port_access(port, size, in, value);
+	if (in)
+		return port_in(port, size);
+	port_a_out(port, size, value);
 	return 0;
 }
 

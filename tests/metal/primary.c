@@ -237,6 +237,20 @@ static void ports(void)
 	check("ports-survived", cpuid(0x40000000, 0).b, 0x6c6c754d);
 }
 
+/* The chipset's registers say where DRAM, ECAM and SMRAM are: ECAM over the hypervisor would be its end. */
+static void chipset(void)
+{
+	outl(0xcf8, 0x80000060); /* PCIEXBAR of a q35's host bridge */
+	outl(0xcfc, 1);
+	outl(0xcf8, 0x8000009c);
+	outb(0xcfd, 0x4a); /* SMRAMC: open */
+	*(volatile u32 *)0xb0000060 = 1; /* the same by ECAM, where QEMU's firmware puts it */
+	*(volatile u32 *)0xb00f80f0 = 1; /* and RCBA of the ISA bridge */
+	check("chipset-survived", cpuid(0x40000000, 0).b, 0x6c6c754d);
+	outl(0xcf8, 0x80000060);
+	check("ecam-stays", inl(0xcfc) != 1, true);
+}
+
 /* ---- NMIs ---- */
 static volatile unsigned nmis;
 
@@ -268,4 +282,4 @@ static void nmi(void)
 
 const struct section sections[] = {{"identity", identity}, {"instructions", instructions}, {"memory", memory},
 	{"tables", tables}, {"far", far_memory}, {"msrs", msrs}, {"control", control_registers},
-	{"ports", ports}, {"nmi", nmi}, {NULL, NULL}};
+	{"ports", ports}, {"chipset", chipset}, {"nmi", nmi}, {NULL, NULL}};
