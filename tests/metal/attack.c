@@ -352,6 +352,7 @@ static void random_code(u8 *at, u64 n)
 
 static void random_guest_state(struct control_state *s)
 {
+	const struct control_segment tr = s->tr;
 	u64 *words = (u64 *)s;
 
 	for (u64 n = random_u64() % 6; n--;)
@@ -365,6 +366,7 @@ static void random_guest_state(struct control_state *s)
 	if (random_u64() % 4 == 0)
 		s->rflags ^= BIT(random_u64() % 22);
 	s->dr7 = 0x400; /* see random_code */
+	s->tr = tr; /* QEMU ends itself when an exception meets a TSS that is not present */
 }
 
 static void random_record(struct control_record *r)
