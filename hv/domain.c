@@ -127,9 +127,15 @@ static bool control_ok(const struct control_state *s)
 	return xstate_xcr0_ok(s->xcr0) && canonical(s->rip);
 }
 
+/* A present TSS: no CPU ever has another TR, and an emulated one dies of it. */
+static bool tr_ok(u16 attr)
+{
+	return (attr & 0x95) == 0x81; /* P, not S; types 1, 3, 9, 11 */
+}
+
 static bool segments_ok(const struct control_state *s)
 {
-	if (s->cpl > 3 || !canonical(s->fs.base) || !canonical(s->gs.base))
+	if (s->cpl > 3 || !tr_ok(s->tr.attr) || !canonical(s->fs.base) || !canonical(s->gs.base))
 		return false;
 	return !(s->efer & EFER_LMA && s->cs.attr & ATTR_L && s->cs.attr & ATTR_DB);
 }

@@ -184,6 +184,9 @@ static void test_refused(void **state)
 	REFUSED(s.dr6 |= BIT(32));
 	REFUSED(s.dr7 |= BIT(32));
 	REFUSED(s.cpl = 4);
+	REFUSED(s.tr.attr = 0);
+	REFUSED(s.tr.attr = 0xb); /* not present */
+	REFUSED(s.tr.attr = 0x93); /* data */
 	REFUSED(s.cs.attr = 0xe9b); /* L and D */
 	REFUSED(s.fs.base = BIT(47));
 	REFUSED(s.lstar = BIT(63));
