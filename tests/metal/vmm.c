@@ -198,3 +198,14 @@ void put_number(u64 n)
 	while (n /= 10);
 	put(p);
 }
+
+/* ---- chance, the same in every run ---- */
+static u64 random_state = 88172645463325252ull;
+
+u64 random_u64(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state;
+}

@@ -53,3 +53,4 @@ void timer_start(u32 count);
 void timer_stop(void);
 
 void put_number(u64 n);
+u64 random_u64(void);
