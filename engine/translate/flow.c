@@ -251,108 +251,6 @@ void emit_leave(struct tr *t, const struct insn *in)
 	op_rr(&t->e, size == 8, 0x8b, RBP, S0);
 }
 
-/* ---- liveness beyond the block ---- */
-
-/* Length of ModRM, SIB and displacement. */
-static unsigned modrm_len(const u8 *p)
-{
-	unsigned mod = *p >> 6, rm = *p & 7, n = 1;
-
-	if (mod == 3)
-		return 1;
-	if (rm == 4) {
-		n++;
-		if (mod == 0 && (p[1] & 7) == 5)
-			n += 4;
-	} else if (mod == 0 && rm == 5) {
-		n += 4;
-	}
-	return n + (mod == 1 ? 1 : mod == 2 ? 4 : 0);
-}
-
-enum look { LOOK_LIVE, LOOK_DEAD, LOOK_SKIP };
-
-/* What a common instruction does to the flags as a whole. */
-static enum look look_one(const u8 *p, bool code32, unsigned *len)
-{
-	unsigned i = 0, op, ext;
-	bool wide = false;
-
-	if (p[0] == 0xf3 && p[1] == 0x0f && p[2] == 0x1e && p[3] == 0xfa) {
-		*len = 4;
-		return LOOK_SKIP;
-	}
-	if (!code32 && (p[0] & 0xf0) == 0x40) {
-		wide = p[0] & 8;
-		i = 1;
-	}
-	op = p[i++];
-	ext = p[i] >> 3 & 7;
-	if (op < 0x40 && (op & 7) < 6)
-		return (op & 0x38) == 0x10 || (op & 0x38) == 0x18 ? LOOK_LIVE : LOOK_DEAD;
-	switch (op) {
-	case 0x84: case 0x85: case 0xa8: case 0xa9: return LOOK_DEAD;
-	case 0x80: case 0x81: case 0x83: return ext == 2 || ext == 3 ? LOOK_LIVE : LOOK_DEAD;
-	case 0xf6: case 0xf7: return ext == 0 || ext == 1 || ext == 3 ? LOOK_DEAD : LOOK_LIVE;
-	case 0x88: case 0x89: case 0x8a: case 0x8b: case 0x8d: case 0x63:
-		*len = i + modrm_len(p + i);
-		return LOOK_SKIP;
-	case 0xc7:
-		*len = i + modrm_len(p + i) + 4;
-		return LOOK_SKIP;
-	case 0xc6:
-		*len = i + modrm_len(p + i) + 1;
-		return LOOK_SKIP;
-	case 0x90:
-		*len = i;
-		return LOOK_SKIP;
-	case 0x0f:
-		op = p[i++];
-		if (op == 0xaf)
-			return LOOK_DEAD;
-		if (op == 0x1f || op == 0xb6 || op == 0xb7 || op == 0xbe || op == 0xbf || op == 0x10 || op == 0x11 ||
-		    op == 0x28 || op == 0x29) {
-			*len = i + modrm_len(p + i);
-			return LOOK_SKIP;
-		}
-		return LOOK_LIVE;
-	default: break;
-	}
-	if (op >= 0x50 && op <= 0x5f) {
-		*len = i;
-		return LOOK_SKIP;
-	}
-	if (op >= 0xb8 && op <= 0xbf) {
-		*len = i + (wide ? 8 : 4);
-		return LOOK_SKIP;
-	}
-	return LOOK_LIVE;
-}
-
-u16 exit_liveness(struct tr *t, u64 target)
-{
-	struct fragment *f = &t->cpu->frags[t->frag];
-	unsigned off = target & 0xfff, start = off, len = 0;
-
-	if (target == t->pc && t->flags_dead)
-		return 0;
-	if ((target ^ t->pc) & PAGE_MASK)
-		return FL_ARITH;
-	for (int i = 0; i < 6 && off + 16 <= PAGE_SIZE; i++) {
-		enum look l = look_one(t->page + off, t->code32, &len);
-
-		if (l == LOOK_LIVE)
-			return FL_ARITH;
-		if (l == LOOK_DEAD) {
-			f->look_lo = (u16)MIN(f->look_lo, start);
-			f->look_hi = (u16)MAX(f->look_hi, off + 16);
-			return 0;
-		}
-		off += len;
-	}
-	return FL_ARITH;
-}
-
 /* ---- leaving ---- */
 
 static u32 new_exit(struct tr *t, u64 target, enum exit_kind kind)
@@ -483,7 +381,7 @@ static void push_ra(struct tr *t, const struct insn *in)
 	unsigned size = t->code32 ? 4 : 8;
 	struct gmem g = stack_gmem(t, -(i64)size);
 
-	flags_put_away(t, FL_ARITH);
+	flags_put_away(t, flags_live_before(in));
 	access_store(t, in, &g, size, SITE_STACK, op_push_ra);
 	stack_add(t, -(i64)size);
 }

@@ -186,6 +186,9 @@ struct mem loop_access(struct tr *t, const struct insn *in, const struct gmem *g
 /* ---- translate.c ---- */
 void emit_insn(struct tr *t, const struct insn *in);
 
+/* ---- look.c ---- */
+u16 exit_liveness(struct tr *t, u64 target); /* flags that the code at target may read */
+
 /* ---- mangle.c ---- */
 void emit_normal(struct tr *t, const struct insn *in);
 void emit_with(struct tr *t, const struct insn *in, const struct mem *m); /* as it is, but for its operand */
@@ -209,7 +212,6 @@ void emit_single(struct tr *t, u64 pc);
 void emit_poll(struct tr *t, u64 target); /* looks for events, on the way back to target */
 void emit_goto(struct tr *t, u64 target); /* leaves the block for a guest address */
 void flow_stubs(struct tr *t);
-u16 exit_liveness(struct tr *t, u64 target); /* flags that the code at target may read */
 
 void pcmap_add(struct tr *t, const struct insn *in);
 /* A guest virtual address near the code into a register; leaves flags alone. */
