@@ -32,12 +32,15 @@
  * should be. Flags are dead wherever the loop needs them, or it has no window.
  *
  * Other loops are unrolled, if they compute and touch memory: several copies
- * of the body in a row share the checks of their accesses, and the poll.
+ * of the body in a row share the checks of their accesses, and the poll. So
+ * are loops that a block runs into from above, since many are over after a few
+ * iterations and never come to the loop proper.
  */
 #include "engine/translate/tr.h"
 
 #define COPIED_INSNS 64 /* in all copies of a body */
 #define FIRST_COPIES 4
+#define ENTRY_COPIES 4 /* by a block that runs into its loop */
 #define STREAMS_MAX 8
 #define STRIDE_MAX 512 /* a window should last for some iterations */
 
@@ -49,20 +52,21 @@ static bool only_computes(const struct insn *in)
 	}
 }
 
-static bool is_loop(const struct tr *t)
+/* The number of the instruction that a loop at the block's end goes back to; t->n: there is none to be unrolled. */
+static unsigned loop_start(const struct tr *t)
 {
 	const struct insn *last = &t->insns[t->n - 1];
 	bool accesses = false;
+	unsigned i = t->n - 1;
 
-	if (last->kind != K_JCC || last->target != t->pc || (t->next ^ t->pc) & PAGE_MASK || t->cpu->frags[t->frag].gpa2 ||
+	if (last->kind != K_JCC || (t->next ^ t->pc) & PAGE_MASK || t->cpu->frags[t->frag].gpa2 ||
 	    t->mode & (MODE_SINGLE | MODE_STEP | MODE_CHECK | MODE_CODE32))
-		return false;
-	for (unsigned i = 0; i < t->n - 1; i++) {
-		if (!only_computes(&t->insns[i]))
-			return false;
+		return t->n;
+	while (i > 0 && t->insns[i].pc != last->target && only_computes(&t->insns[i - 1])) {
+		i--;
 		accesses |= t->insns[i].kind != K_LEA && t->insns[i].mem;
 	}
-	return accesses;
+	return accesses && t->insns[i].pc == last->target ? i : t->n;
 }
 
 /* ---- streams ---- */
@@ -127,15 +131,21 @@ static unsigned copies_of(unsigned insns)
 	return copies;
 }
 
-static void unroll(struct tr *t)
+/* Copies of the body, which begins at start, that a block has room for on the way into the loop. */
+static unsigned copies_into(unsigned start, unsigned insns)
 {
-	unsigned n = t->n;
+	return start + insns < COPIED_INSNS ? MIN((COPIED_INSNS - start) / insns, (unsigned)ENTRY_COPIES) : 1;
+}
 
-	for (unsigned i = n; i < n * t->copies; i++)
+static void unroll(struct tr *t, unsigned start)
+{
+	unsigned n = t->n - start;
+
+	for (unsigned i = t->n; i < start + n * t->copies; i++)
 		t->insns[i] = t->insns[i - n];
 	for (unsigned c = 1; c < t->copies; c++)
-		t->insns[c * n - 1].kind = K_JCC_INNER;
-	t->n = n * t->copies;
+		t->insns[start + c * n - 1].kind = K_JCC_INNER;
+	t->n = start + n * t->copies;
 }
 
 static void forget_groups(struct tr *t)
@@ -146,14 +156,15 @@ static void forget_groups(struct tr *t)
 
 void loop_prepare(struct tr *t)
 {
-	bool loop = is_loop(t);
+	unsigned start = loop_start(t), insns = t->n - start;
 
-	t->copies = loop ? copies_of(t->n) : 1;
-	t->windowed = loop && t->flags_dead && find_streams(t);
+	t->copies = !insns ? 1 : start ? copies_into(start, insns) : copies_of(insns);
+	t->windowed = !start && t->flags_dead && find_streams(t);
 	if (t->windowed)
 		return;
 	forget_groups(t);
-	unroll(t);
+	if (insns)
+		unroll(t, start);
 	group_block(t);
 	group_prune(t);
 }
