@@ -459,40 +459,36 @@ static void emit_ret(struct tr *t, const struct insn *in)
 		e1(&t->e, 0xc3);
 }
 
+/* The block goes on where cc does not hold. */
+static void emit_side_exit(struct tr *t, const struct insn *in, u64 target, unsigned cc)
+{
+	u32 id;
+	u8 *patch;
+
+	flags_for(t, in, true);
+	id = new_exit(t, target, EXIT_JUMP);
+	patch = jcc_fwd(&t->e, cc);
+	t->cpu->exits[id].patch = (u32)(u64)patch;
+	pend(t, patch, id, false);
+}
+
 static void emit_jcc(struct tr *t, const struct insn *in)
 {
 	struct emit *e = &t->e;
 	enum flags_home home;
 	u8 *over;
 
-	flags_for(t, in, true);
-	home = t->flags;
 	if (in->target > in->pc && same_page(t, in->target)) {
-		u32 id = new_exit(t, in->target, EXIT_JUMP);
-		u8 *patch = jcc_fwd(e, in->cc);
-
-		t->cpu->exits[id].patch = (u32)(u64)patch;
-		pend(t, patch, id, false);
+		emit_side_exit(t, in, in->target, in->cc);
 	} else {
+		flags_for(t, in, true);
+		home = t->flags;
 		over = jcc_fwd(e, in->cc ^ 1);
 		emit_goto(t, in->target);
 		fix_to(over, e->p);
 		t->flags = home;
 	}
 	emit_goto(t, t->next); /* may wrap around to 0 */
-}
-
-/* Leaves the unrolled loop when the condition does not hold. */
-static void emit_jcc_inner(struct tr *t, const struct insn *in)
-{
-	u32 id;
-	u8 *patch;
-
-	flags_for(t, in, true);
-	id = new_exit(t, t->next, EXIT_JUMP);
-	patch = jcc_fwd(&t->e, in->cc ^ 1);
-	t->cpu->exits[id].patch = (u32)(u64)patch;
-	pend(t, patch, id, false);
 }
 
 static void emit_loop(struct tr *t, const struct insn *in)
@@ -534,7 +530,8 @@ void emit_branch(struct tr *t, const struct insn *in)
 		emit_ibl(t);
 		break;
 	case K_JCC: emit_jcc(t, in); break;
-	case K_JCC_INNER: emit_jcc_inner(t, in); break;
+	case K_JCC_INNER: emit_side_exit(t, in, t->next, in->cc ^ 1u); break;
+	case K_JCC_AHEAD: emit_side_exit(t, in, in->target, in->cc); break;
 	default: emit_loop(t, in); break;
 	}
 }

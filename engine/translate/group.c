@@ -18,6 +18,7 @@ struct numbering {
 	struct value reg[16];
 	u16 next;
 	u16 barrier; /* groups begun before this number of the group table are closed */
+	u16 branch; /* those begun before this one may be all that is accessed */
 };
 
 static void renumber(struct numbering *n, unsigned reg)
@@ -108,7 +109,7 @@ static i8 join(struct tr *t, const struct numbering *n, const struct insn *in, c
 		struct group *g = &t->groups[i];
 		i64 lo = MIN(g->lo, one->lo), hi = MAX(g->hi, one->hi);
 
-		if (!same_key(g, one) || hi - lo > span)
+		if (!same_key(g, one) || hi - lo > span || (one->write && !g->write && i < n->branch))
 			continue;
 		g->lo = lo;
 		g->hi = hi;
@@ -229,6 +230,8 @@ void group_block(struct tr *t)
 				renumber(&n, r);
 			continue;
 		}
+		if (in->kind == K_JCC_AHEAD)
+			n.branch = (u16)t->ngroups;
 		join_operand(t, &n, in);
 		join_stack(t, &n, in);
 		effects(&n, in);

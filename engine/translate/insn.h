@@ -23,6 +23,7 @@ enum insn_kind {
 	K_JMP_IND,
 	K_JCC,
 	K_JCC_INNER, /* of an unrolled loop: goes on here when taken */
+	K_JCC_AHEAD, /* forward: the block goes on when not taken */
 	K_LOOP, /* LOOPcc, JrCXZ */
 	K_GATHER, /* or scatter */
 	K_HELPER, /* C code */

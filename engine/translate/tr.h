@@ -8,6 +8,8 @@
 
 #define BLOCK_MAX 96
 #define UNROLL_MAX 8 /* copies of a loop's body */
+#define AHEAD_MAX 4 /* branches that a block goes on behind */
+#define AHEAD_INSNS 32 /* so far, in a block that goes on */
 #define STUBS_MAX (BLOCK_MAX * 3)
 
 /* Where the guest's arithmetic flags are. */
@@ -130,7 +132,7 @@ struct tr {
 	const struct group *lead; /* its stream with the longest stride */
 	/* Whose origin is in S0; whose addend, or (from GROUPS_MAX on) origin, is in S1; -1: none. */
 	int s0_group, s1_group;
-	struct pending_exit exits[8 + UNROLL_MAX + GROUPS_MAX];
+	struct pending_exit exits[8 + UNROLL_MAX + AHEAD_MAX + GROUPS_MAX];
 	unsigned nexits;
 	u8 *to_leave[2]; /* rel32s of an indirect branch's ways out */
 	unsigned nto_leave;

@@ -72,10 +72,28 @@ static int decode_crossing(struct tr *t, u64 pc, const u8 *page, struct insn *in
 	return decode(t->cpu->decoder, buf, 16, pc, t->code32, in);
 }
 
+/*
+ * Whether the block goes on behind a branch. What is ahead is most often the
+ * rare case, so that blocks reach further, and share more checks, without it.
+ */
+static bool goes_on(struct tr *t, struct insn *in, unsigned *ahead)
+{
+	if (t->n > AHEAD_INSNS || t->mode & (MODE_SINGLE | MODE_STEP | MODE_CHECK | MODE_CODE32) ||
+	    in->target <= in->pc || (in->target ^ t->pc) & PAGE_MASK)
+		return false;
+	if (in->kind == K_JMP)
+		in->kind = K_NOP;
+	else if (in->kind == K_JCC && (*ahead)++ < AHEAD_MAX)
+		in->kind = K_JCC_AHEAD;
+	else
+		return false;
+	return true;
+}
+
 static int collect(struct tr *t)
 {
 	u64 pc = t->pc;
-	unsigned max = t->mode & MODE_STEP ? 1 : BLOCK_MAX;
+	unsigned max = t->mode & MODE_STEP ? 1 : BLOCK_MAX, ahead = 0;
 
 	for (t->n = 0; t->n < max;) {
 		struct insn *in = &t->insns[t->n];
@@ -97,7 +115,9 @@ static int collect(struct tr *t)
 		}
 		t->n++;
 		pc += in->len;
-		if (ends_block(in) || (pc ^ t->pc) & PAGE_MASK)
+		if (in->kind == K_JMP && goes_on(t, in, &ahead))
+			pc = in->target;
+		if ((ends_block(in) && !goes_on(t, in, &ahead)) || (pc ^ t->pc) & PAGE_MASK)
 			break;
 	}
 	t->next = t->code32 ? (u32)pc : pc;
@@ -114,8 +134,11 @@ static bool flags_dead(const struct tr *t)
 {
 	u16 live = FL_ARITH;
 
-	for (unsigned i = t->n; i-- > 0;)
-		live = forgets_flags(&t->insns[i]) ? FL_ARITH : (u16)((live & ~t->insns[i].fl_write) | t->insns[i].fl_read);
+	for (unsigned i = t->n; i-- > 0;) {
+		const struct insn *in = &t->insns[i];
+
+		live = forgets_flags(in) || in->kind == K_JCC_AHEAD ? FL_ARITH : (u16)((live & ~in->fl_write) | in->fl_read);
+	}
 	return !live;
 }
 
@@ -136,8 +159,8 @@ static void liveness(struct tr *t)
 	for (unsigned i = t->n; i-- > 0;) {
 		struct insn *in = &t->insns[i];
 
-		if (in->kind == K_JCC_INNER)
-			live |= exit_liveness(t, t->next);
+		if (in->kind == K_JCC_INNER || in->kind == K_JCC_AHEAD)
+			live |= exit_liveness(t, in->kind == K_JCC_INNER ? t->next : in->target);
 		in->fl_live = live;
 		live = forgets_flags(in) ? FL_ARITH : flags_live_before(in);
 	}
@@ -147,7 +170,7 @@ static bool makes_check(const struct insn *in)
 {
 	switch (in->kind) {
 	case K_NORMAL: return in->mem;
-	case K_LEA: case K_NOP: case K_JMP: case K_JCC: case K_JCC_INNER: case K_LOOP: return false;
+	case K_LEA: case K_NOP: case K_JMP: case K_JCC: case K_JCC_INNER: case K_JCC_AHEAD: case K_LOOP: return false;
 	default: return true;
 	}
 }
@@ -198,7 +221,7 @@ static int raise_ud(struct cpu *cpu, const struct sysinsn *in)
 static bool keeps_scratch(const struct insn *in)
 {
 	switch (in->kind) {
-	case K_NOP: case K_JCC_INNER: return true;
+	case K_NOP: case K_JCC_INNER: case K_JCC_AHEAD: return true;
 	case K_NORMAL:
 		if (in->mem)
 			return in->group >= 0;
@@ -291,7 +314,7 @@ static void emit_block(struct tr *t)
 static bool has_room(const struct cpu *cpu)
 {
 	return cpu->code_p + BLOCK_ROOM < cpu->code_end && cpu->cold_p + BLOCK_ROOM < cpu->cold_end && cpu->nsites + STUBS_MAX < cpu->max_sites &&
-	       cpu->nexits + 16 + UNROLL_MAX + GROUPS_MAX < cpu->max_exits && cpu->nfrags + 1 < cpu->max_frags &&
+	       cpu->nexits + 16 + UNROLL_MAX + AHEAD_MAX + GROUPS_MAX < cpu->max_exits && cpu->nfrags + 1 < cpu->max_frags &&
 	       cpu->nsysinsns + 3 * BLOCK_MAX < cpu->max_sysinsns && cpu->npcmap + 3 * BLOCK_MAX < cpu->max_pcmap && cpu->npages + 2 < cpu->max_pages &&
 	       cpu->nwindows + BLOCK_MAX < cpu->max_windows;
 }
