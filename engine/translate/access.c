@@ -190,9 +190,10 @@ static void group_check(struct tr *t, const struct insn *in, const struct gmem *
 
 /*
  * Members with an index: the host address of the group's origin, which is the
- * same all over the block, in S0 or S1; two groups can take turns.
+ * same all over the block, in S0 or S1; two groups can take turns. offset: S0
+ * has where in its page the group begins, from its check.
  */
-static struct mem group_pointer(struct tr *t, const struct gmem *g, struct group *gr, enum mem_form *form)
+static struct mem group_pointer(struct tr *t, const struct gmem *g, struct group *gr, bool offset, enum mem_form *form)
 {
 	struct emit *e = &t->e;
 	u64 *slot = &t->cpu->group_origin[g->group];
@@ -201,9 +202,10 @@ static struct mem group_pointer(struct tr *t, const struct gmem *g, struct group
 
 	if (!gr->located) {
 		origin.disp -= g->goff;
-		emit_ea(t, &origin);
-		ld(e, S1, mem_at(&gr->site->addend));
-		lea(e, S0, mem_index(S0, S1, 0));
+		if (!offset)
+			emit_ea(t, &origin);
+		ld(e, S1, mem_at(offset ? &gr->site->host : &gr->site->addend));
+		lea(e, S0, mem_index(S0, S1, offset ? -gr->lo : 0));
 		st(e, mem_at(slot), S0);
 		gr->located = true;
 		t->s0_group = g->group;
@@ -229,6 +231,7 @@ static struct mem group_access(struct tr *t, const struct insn *in, const struct
 {
 	struct emit *e = &t->e;
 	struct group *gr = &t->groups[g->group];
+	bool offset = !gr->checked && !is_plain(t, in);
 
 	if (t->windowed)
 		return loop_access(t, in, g, form);
@@ -248,7 +251,7 @@ static struct mem group_access(struct tr *t, const struct insn *in, const struct
 		t->s1_group = g->group;
 		return mem_index(host_reg(g->base), S1, g->disp);
 	}
-	return group_pointer(t, g, gr, form);
+	return group_pointer(t, g, gr, offset, form);
 }
 
 struct mem access_check(struct tr *t, const struct insn *in, const struct gmem *g, unsigned size, unsigned site_flags,
