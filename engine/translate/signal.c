@@ -62,7 +62,7 @@ static bool becomes_fault(struct cpu *cpu, greg_t *g)
 	switch (trap) {
 	case VEC_DE: case VEC_UD: case VEC_MF: x86_fault(&cpu->x, (u8)trap); break;
 	case VEC_XM: x86_fault(&cpu->x, cpu->x.s.cr4 & CR4_OSXMMEXCPT ? VEC_XM : VEC_UD); break;
-	case VEC_GP: x86_fault_code(&cpu->x, place & PCMAP_SS ? VEC_SS : VEC_GP, 0); break;
+	case VEC_GP: case VEC_SS: x86_fault_code(&cpu->x, place & PCMAP_SS ? VEC_SS : VEC_GP, 0); break;
 	case VEC_AC: x86_fault_code(&cpu->x, VEC_AC, 0); break;
 	default: return false;
 	}
