@@ -101,6 +101,8 @@ static void capture_segments(void)
 	state.fs = SELECTOR("mov %%fs,");
 	state.gs = SELECTOR("mov %%gs,");
 	state.tr = SELECTOR("str");
+	if (!state.tr.attr) /* firmware that never loads one keeps that of the reset: a busy TSS at 0 */
+		state.tr = (struct control_segment){.attr = 0x8b, .limit = 0xffff};
 	state.ldtr = SELECTOR("sldt");
 	state.fs.base = rdmsr(0xc0000100);
 	state.gs.base = rdmsr(0xc0000101);

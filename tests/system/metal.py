@@ -31,7 +31,7 @@ def initrd():
     return _initrd
 
 
-def pc(*options, timeout=LONG):
+def pc(*options, timeout=2 * LONG):
     """Runs the emulated PC until it powers off; returns what its serial line said."""
     try:
         done = subprocess.run([*PC, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
