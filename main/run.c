@@ -127,6 +127,8 @@ static int prepare(struct runner *r, const struct tsc_sample *started, struct er
 	if (!engine)
 		return err_set(err, ENODEV, "engine %s does not run here: %s",
 			r->options->engine ? r->options->engine : "auto", why);
+	if (r->options->private_memory && !engine->private_memory)
+		return err_set(err, EINVAL, "--private-memory: engine %s cannot do that; metal can", engine->name);
 	ret = machine_create(&r->machine, &r->loop, engine, r->options, kernel, initrd, started, err);
 	if (!ret)
 		ret = machine_load(&r->machine, err);

@@ -22,6 +22,7 @@ enum vcpu_exit {
 
 struct engine_ops {
 	const char *name;
+	bool private_memory; /* can keep guest RAM out of this system's reach (vm->private_memory) */
 	/* May this host run the engine? 0, or -errno with one line in why. */
 	int (*probe)(char *why, size_t len);
 	/*

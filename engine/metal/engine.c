@@ -305,6 +305,7 @@ static void stats(struct vm *vm, FILE *out)
 
 const struct engine_ops metal_engine = {
 	.name = "metal",
+	.private_memory = true,
 	.probe = probe,
 	.ram_map = ram_map,
 	.ram_clear = ram_clear,

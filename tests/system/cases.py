@@ -43,6 +43,7 @@ def bad_options(scratch):
     for seconds in ("never", "-3", "", "1x"):
         yield ["run", "--timeout", seconds], "timeout"
     yield ["run", "--engine", "warp"], "warp"
+    yield ["run", "--private-memory", "--engine", "translate"], "--private-memory"
     yield ["run", "--console", scratch], None
     yield ["run", "--console", f"{scratch}/no/such/file"], "file"
     yield ["run", "--kernel", f"{scratch}/nowhere"], "nowhere"
