@@ -208,7 +208,7 @@ void *space_host(const struct space *space, u64 addr, u64 len, unsigned direct)
 
 static u64 ones(unsigned size)
 {
-	return size < 8 ? BIT(8 * size) - 1 : UINT64_MAX;
+	return UINT64_MAX >> (64 - 8 * size);
 }
 
 /* The sizes are constants, so that each copy is one access: atomic, if aligned, as the guest expects. */
@@ -305,19 +305,45 @@ static void unlock(const struct region *region)
 		pthread_mutex_unlock(region->dev->lock);
 }
 
-static u64 region_read(const struct region *region, u64 offset, unsigned size)
+static u64 pieces_read(const struct region *region, u64 offset, unsigned size)
 {
 	u64 value = 0;
 
-	if (region->host && region->direct & DIRECT_READ)
-		return host_load(region->host + offset, size);
-	if (!region->ops || !region->ops->read)
-		return ones(size);
-	lock(region);
 	for (unsigned done = 0, n; done < size; done += n) {
 		n = piece_size(region->ops, offset + done, size - done);
 		value |= piece_read(region, offset + done, n) << (8 * done);
 	}
+	return value;
+}
+
+static void pieces_write(const struct region *region, u64 offset, unsigned size, u64 value)
+{
+	for (unsigned done = 0, n; done < size; done += n) {
+		n = piece_size(region->ops, offset + done, size - done);
+		piece_write(region, offset + done, n, value >> (8 * done));
+	}
+}
+
+/* One call of the device does. */
+static bool fits_ops(const struct region_ops *ops, u64 offset, unsigned size)
+{
+	return !(offset & (size - 1)) && size >= ops->min_size && (size <= ops->max_size || !ops->max_size);
+}
+
+static u64 region_read(const struct region *region, u64 offset, unsigned size)
+{
+	const struct region_ops *ops = region->ops;
+	u64 value;
+
+	if (region->host && region->direct & DIRECT_READ)
+		return host_load(region->host + offset, size);
+	if (!ops || !ops->read)
+		return ones(size);
+	lock(region);
+	if (likely(fits_ops(ops, offset, size)))
+		value = ops->read(region->dev, offset, size) & ones(size);
+	else
+		value = pieces_read(region, offset, size);
 	unlock(region);
 	return value;
 }
@@ -331,10 +357,10 @@ static void region_write(const struct region *region, u64 offset, unsigned size,
 	if (!region->ops || !region->ops->write)
 		return;
 	lock(region);
-	for (unsigned done = 0, n; done < size; done += n) {
-		n = piece_size(region->ops, offset + done, size - done);
-		piece_write(region, offset + done, n, value >> (8 * done));
-	}
+	if (likely(fits_ops(region->ops, offset, size)))
+		region->ops->write(region->dev, offset, size, value & ones(size));
+	else
+		pieces_write(region, offset, size, value);
 	unlock(region);
 }
 

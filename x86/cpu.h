@@ -112,6 +112,19 @@ static inline int x86_fault_page(struct x86_cpu *cpu, gva_t gva, u32 error)
 enum { ACCESS_READ = 0, ACCESS_WRITE = 1, ACCESS_EXEC = 2 };
 enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
 
+/* A page table entry. */
+enum {
+	PTE_P = 1 << 0,
+	PTE_W = 1 << 1,
+	PTE_U = 1 << 2,
+	PTE_A = 1 << 5,
+	PTE_D = 1 << 6,
+	PTE_PS = 1 << 7,
+	PTE_G = 1 << 8,
+};
+#define PTE_NX BIT(63)
+#define PTE_ADDRESS 0x000ffffffffff000ull
+
 struct x86_walk {
 	gpa_t gpa; /* of the byte asked for */
 	u64 page_size; /* 4 KiB, 2 MiB or 1 GiB */

@@ -128,9 +128,10 @@ struct insn {
 
 enum { REX_B = 1, REX_X = 2, REX_R = 4, REX_W = 8, REX = 0x40 };
 
+/* size is 1 to 8. */
 static u64 mask(unsigned size)
 {
-	return size >= 8 ? ~0ull : (1ull << 8 * size) - 1;
+	return ~0ull >> (64 - 8 * size);
 }
 
 static u64 sign_extend(u64 v, unsigned size)
@@ -142,15 +143,13 @@ static u64 sign_extend(u64 v, unsigned size)
 
 /* ---- the bytes ---- */
 
+/* Behind the last one, there are zeros and an error. */
 static u8 take_byte(struct insn *in)
 {
-	if (in->error)
-		return 0;
-	if (in->pos >= in->e->len) {
-		in->error = in->pos >= 15 ? EMUL_UNKNOWN : EMUL_SHORT;
-		return 0;
-	}
-	return in->e->code[in->pos++];
+	if (likely(in->pos < in->e->len))
+		return in->e->code[in->pos++];
+	in->error = in->pos >= 15 ? EMUL_UNKNOWN : EMUL_SHORT;
+	return 0;
 }
 
 static u64 take(struct insn *in, unsigned size)
@@ -371,12 +370,13 @@ static int decode(struct insn *in)
 
 	do {
 		byte = take_byte(in);
-	} while (!in->error && take_prefix(in, byte));
+	} while (one_byte[byte].kind == UNKNOWN && take_prefix(in, byte));
 	find_rule(in, byte);
 	find_sizes(in);
 	if (in->rule.flags & MODRM)
 		take_modrm(in);
-	find_group(in);
+	if (in->rule.kind >= GROUP1)
+		find_group(in);
 	if (in->rule.flags & MOFFS) {
 		in->memory = true;
 		in->ea = take(in, in->addrsize);
@@ -385,7 +385,7 @@ static int decode(struct insn *in)
 		in->imm = take_signed(in, MIN(in->size, 4u));
 	else if (in->rule.flags & IMM8)
 		in->imm = take_signed(in, 1);
-	if (in->memory && in->addrsize != 2 && in->rule.flags & MODRM && rip_relative(in))
+	if (in->rule.flags & MODRM && in->addrsize != 2 && rip_relative(in))
 		in->ea += in->e->rip + in->pos;
 	if (in->error)
 		return in->error;

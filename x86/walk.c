@@ -9,18 +9,6 @@
 #include "x86/cpuid.h"
 #include "x86/internal.h"
 
-enum {
-	PTE_P = 1 << 0,
-	PTE_W = 1 << 1,
-	PTE_U = 1 << 2,
-	PTE_A = 1 << 5,
-	PTE_D = 1 << 6,
-	PTE_PS = 1 << 7,
-	PTE_G = 1 << 8,
-};
-#define PTE_NX BIT(63)
-#define PTE_ADDRESS 0x000ffffffffff000ull
-
 /* One access's way down the tables. */
 struct walk {
 	struct x86_cpu *cpu;

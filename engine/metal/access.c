@@ -11,6 +11,8 @@
 /* Of a nested page fault: the access itself had no page, not one of the guest's tables. */
 #define NPF_FINAL BIT(32)
 
+enum { APIC_TPR = 0x80 }; /* in its page */
+
 /* RAM that this process may touch, from a physical address to at most the page's end. */
 static u8 *ram(struct metal_vcpu *m, gpa_t gpa, u64 len)
 {
@@ -52,6 +54,9 @@ static void copy(void *to, const void *from, unsigned size)
 	case 8:
 		memcpy(to, from, 8);
 		break;
+	case CODE_MAX:
+		memcpy(to, from, CODE_MAX);
+		break;
 	default:
 		memcpy(to, from, size);
 	}
@@ -60,6 +65,15 @@ static void copy(void *to, const void *from, unsigned size)
 static bool whole(unsigned size)
 {
 	return size == 1 || size == 2 || size == 4 || size == 8;
+}
+
+static void device_write(struct metal_vcpu *m, gpa_t gpa, unsigned size, u64 value)
+{
+	u64 offset = gpa & (PAGE_SIZE - 1);
+
+	space_write(&m->vcpu->vm->mem, gpa, size, value);
+	if (unlikely(offset < APIC_TPR + 16 && offset + size > APIC_TPR))
+		m->tpr_stale = true; /* if it was the local APIC */
 }
 
 /* Within a page. */
@@ -88,10 +102,10 @@ static void write_phys(struct metal_vcpu *m, gpa_t gpa, const u8 *from, unsigned
 		copy(host, from, size);
 	} else if (whole(size)) {
 		memcpy(&value, from, size);
-		space_write(&m->vcpu->vm->mem, gpa, size, value);
+		device_write(m, gpa, size, value);
 	} else {
 		for (unsigned i = 0; i < size; i++)
-			space_write(&m->vcpu->vm->mem, gpa + i, 1, from[i]);
+			device_write(m, gpa + i, 1, from[i]);
 	}
 }
 
@@ -159,24 +173,60 @@ static bool is_reported(
 int metal_emul_load(struct x86_emul *e, u64 gva, unsigned size, u64 *value)
 {
 	struct metal_vcpu *m = e->ctx;
-	gpa_t gpa = m->page->record.mmio.gpa;
 
 	if (!is_reported(m, e, gva, size, 0))
 		return load(m, gva, size, PRIV_CPL, value);
-	*value = 0;
-	read_phys(m, gpa, (u8 *)value, size);
+	*value = space_read(&m->vcpu->vm->mem, m->page->record.mmio.gpa, size);
 	return 0;
 }
 
 int metal_emul_store(struct x86_emul *e, u64 gva, unsigned size, u64 value)
 {
 	struct metal_vcpu *m = e->ctx;
-	gpa_t gpa = m->page->record.mmio.gpa;
 
 	if (!is_reported(m, e, gva, size, PF_W))
 		return store(m, gva, size, PRIV_CPL, value);
-	write_phys(m, gpa, (const u8 *)&value, size);
+	device_write(m, m->page->record.mmio.gpa, size, value);
 	return 0;
+}
+
+static bool walks_four_levels(const struct x86_state *s, gva_t gva)
+{
+	return s->cr0 & CR0_PG && s->efer & EFER_LMA && (u64)((i64)(gva << 16) >> 16) == gva;
+}
+
+/*
+ * The walk for code that the CPU has just run: four levels, all in RAM, A bits set,
+ * no right in doubt. False at whatever else: then x86_walk has the say.
+ */
+static bool find_code(struct metal_vcpu *m, gva_t gva, gpa_t *gpa)
+{
+	const struct x86_state *s = &m->x.s;
+	u64 entry = s->cr3, all = ~0ull, any = 0, offset;
+	unsigned shift = 48;
+
+	if (!walks_four_levels(s, gva))
+		return false;
+	do {
+		const u8 *table = ram(m, entry & PTE_ADDRESS, PAGE_SIZE);
+
+		if (unlikely(!table))
+			return false;
+		shift -= 9;
+		entry = __atomic_load_n((const u64 *)(const void *)table + (gva >> shift & 511), __ATOMIC_RELAXED);
+		all &= entry;
+		any |= entry;
+	} while (shift > 12 && !(entry & PTE_PS));
+	offset = BIT(shift) - 1;
+	if ((all & (PTE_P | PTE_A)) != (PTE_P | PTE_A) || any & PTE_NX)
+		return false;
+	if (s->cpl == 3 ? !(all & PTE_U) : all & PTE_U && s->cr4 & CR4_SMEP)
+		return false;
+	/* An address in RAM has no reserved bit; a large page's offset has but PAT in it. */
+	if (shift == 39 || entry & PTE_ADDRESS & offset & ~BIT(12))
+		return false;
+	*gpa = (entry & PTE_ADDRESS & ~offset) | (gva & offset);
+	return ram(m, *gpa, 1);
 }
 
 int metal_fetch(struct metal_vcpu *m, gva_t gva, u8 *code, unsigned len)
@@ -184,7 +234,8 @@ int metal_fetch(struct metal_vcpu *m, gva_t gva, u8 *code, unsigned len)
 	unsigned n = (unsigned)MIN(PAGE_SIZE - (gva & (PAGE_SIZE - 1)), len);
 	struct x86_walk w;
 
-	if (x86_walk(&m->x, gva, ACCESS_EXEC, m->x.s.cpl == 3, true, &w))
+	if (unlikely(!find_code(m, gva, &w.gpa)) &&
+		x86_walk(&m->x, gva, ACCESS_EXEC, m->x.s.cpl == 3, true, &w))
 		return -1;
 	read_phys(m, w.gpa, code, n);
 	return (int)n;

@@ -7,7 +7,6 @@
 
 enum {
 	STRING_BURST = 4096, /* iterations of a REP on devices before others get their turn */
-	CODE_MAX = 15,
 	MSR_APIC_BASE = 0x1b,
 	MSR_TSC_DEADLINE = 0x6e0,
 	MSR_X2APIC = 0x800,
@@ -245,10 +244,9 @@ static int report_unknown(struct metal_vcpu *m, const struct fetched *f)
 static int emulate(struct metal_vcpu *m)
 {
 	struct x86_emul *e = &m->emul;
-	struct fetched f = {0};
+	struct fetched f;
 	int ret;
 
-	m->tpr_stale = true; /* it may be the local APIC's */
 	if (fetch(m, &f) || set_up(m, &f))
 		return inject_fault(m);
 	ret = repeat(m, e);
@@ -395,7 +393,7 @@ struct system_insn {
 
 static int decode_system(struct metal_vcpu *m, struct system_insn *in)
 {
-	struct fetched f = {0};
+	struct fetched f;
 	unsigned i = 0;
 
 	*in = (struct system_insn){0};

@@ -126,6 +126,7 @@ enum { STATE_REGS = STATE_SEGMENTS | STATE_CONTROL | STATE_DEBUG | STATE_MSRS };
 
 extern const struct x86_env metal_env;
 
+enum { CODE_MAX = 15 }; /* an instruction's length */
 /* The instruction's bytes from a linear address, up to the page's end. Their number, or -1 with a fault. */
 int metal_fetch(struct metal_vcpu *m, gva_t gva, u8 *code, unsigned len);
 /* For struct x86_emul: ctx is the vCPU. */

@@ -386,6 +386,82 @@ static void segments_count_in_32_bit_code(void **state)
 	assert_int_equal(page->record.rip, CODE - 0x1000 + 7);
 }
 
+/* Code at 1 GiB through four levels, a page of the kernel's each: CODE, then 0x9000. */
+static void map_small(void)
+{
+	put64(TABLES + 0x1008, (TABLES + 0x2000) | PTE_P | PTE_U);
+	put64(TABLES + 0x2000, (TABLES + 0x4000) | PTE_P | PTE_U);
+	put64(TABLES + 0x4000, CODE | PTE_P | PTE_U);
+	put64(TABLES + 0x4008, 0x9000 | PTE_P | PTE_U);
+	page->record.cr4 |= CR4_SMEP;
+	page->record.efer |= EFER_NXE;
+}
+
+static void loads_in_small_pages(void)
+{
+	map_small();
+	page->record.cpl = 3;
+	memcpy(ram + 0x4ffe, "\x8b\x58", 2); /* mov ebx, [rax+32] */
+	ram[0x9000] = 32;
+	page->record.rip = GIB(1) + 0xffe;
+	page->gpr[RAX] = MMIO;
+	mmio_exit(MMIO + 32);
+}
+
+/* The tables' A bits are set by the first one. */
+static void loads_there_again(void)
+{
+	dev_value++;
+	loads_in_small_pages();
+}
+
+static void runs_there_as_kernel(void)
+{
+	loads_there_again();
+	page->record.cpl = 0;
+}
+
+static void runs_what_is_no_code(void)
+{
+	loads_there_again();
+	put64(TABLES + 0x4000, CODE | PTE_P | PTE_U | PTE_A | PTE_NX);
+}
+
+static void runs_the_kernels_page(void)
+{
+	loads_there_again();
+	put64(TABLES + 0x2000, (TABLES + 0x4000) | PTE_P | PTE_A);
+}
+
+static void has_tables_nowhere(void)
+{
+	loads_there_again();
+	put64(TABLES + 0x2000, MMIO | PTE_P | PTE_U | PTE_A);
+}
+
+static void code_is_found_by_the_tables(void **state)
+{
+	static void (*const denied[])(void) = {
+		runs_there_as_kernel, runs_what_is_no_code, runs_the_kernels_page, has_tables_nowhere};
+	static const u32 error[] = {PF_P | PF_I, PF_P | PF_I | PF_U, PF_P | PF_I | PF_U, PF_P | PF_I | PF_U | PF_RSVD};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(denied); i++) {
+		step = 0;
+		vm.vcpu->events = 0;
+		dev_value = 41;
+		run_script(loads_in_small_pages, loads_there_again, stops);
+		assert_int_equal(page->gpr[RBX], 42);
+		assert_int_equal(page->record.rip, GIB(1) + 0x1001);
+		step = 0;
+		vm.vcpu->events = 0;
+		run_one(denied[i]);
+		assert_int_equal(injected[1], INJECT_VALID | INJECT_EXCEPTION | INJECT_ERROR | VEC_PF);
+		assert_int_equal(page->record.inject_error, error[i]);
+		assert_int_equal(page->gpr[RBX], 42);
+	}
+}
+
 static void copies_from_nowhere(void)
 {
 	CODE_AT(CODE, "\xa4"); /* movsb */
@@ -714,6 +790,7 @@ int main(void)
 		TEST(a_step_trap_follows),
 		TEST(a_string_goes_out),
 		TEST(device_memory),
+		TEST(code_is_found_by_the_tables),
 		TEST(segments_count_in_32_bit_code),
 		TEST(the_other_operand_may_fault),
 		TEST(what_is_not_known_is_undefined),
