@@ -41,9 +41,10 @@ def want(text, *patterns):
 def shell():
     text = primary(f"""
 mullion doctor
-(echo 'echo first-$((6 * 7)); reboot -f'; sleep 5; echo 'echo second-$((6 * 9)); poweroff -f') |
-	{RUN} --stats
-echo status $?
+(echo 'echo first-$((6 * 7)); reboot -f'
+until [ "$(grep -c 'Mullion guest:' /tmp/out)" -ge 2 ]; do sleep 1; done
+echo 'echo second-$((6 * 9)); poweroff -f') |
+	({RUN} --stats 2>&1; echo status $?) | tee /tmp/out
 {FREE}
 """)
     want(text, r"metal +yes", r"mullion run takes metal", r"engine metal", r"Mullion guest: kernel", r"first-42",
