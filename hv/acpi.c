@@ -3,7 +3,7 @@
 #include "hv/acpi.h"
 
 #include "hv/efi.h"
-#include "hv/string.h"
+#include "lib/string.h"
 
 enum { EBDA_POINTER = 0x40e, TABLE_MAX = 1 << 20 };
 

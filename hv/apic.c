@@ -2,7 +2,8 @@
 /* The local APIC by its page or, in x2APIC mode, by its MSRs. */
 #include "hv/apic.h"
 
-#include "hv/insn.h"
+#include "x86/insn.h"
+#include "x86/msr.h"
 
 enum {
 	APIC_ID = 0x20,

@@ -2,7 +2,7 @@
 /* What the three ways into the hypervisor (multiboot 1 and 2, UEFI) have in common. */
 #pragma once
 
-#include "hv/memmap.h"
+#include "lib/memmap.h"
 #include "lib/types.h"
 
 enum { BOOT_MODULES = 8 };

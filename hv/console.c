@@ -2,7 +2,7 @@
 /* Lines of text to COM1 and into a ring in memory; and panic. */
 #include "hv/console.h"
 
-#include "hv/insn.h"
+#include "x86/insn.h"
 #include "hv/lock.h"
 #include "hv/trap.h"
 

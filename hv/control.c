@@ -4,9 +4,9 @@
 #include "hv/console.h"
 #include "hv/exit.h"
 #include "hv/guest.h"
-#include "hv/insn.h"
+#include "x86/insn.h"
 #include "hv/page.h"
-#include "hv/string.h"
+#include "lib/string.h"
 #include "x86/state.h"
 
 static struct control_page *control_page;

@@ -7,9 +7,9 @@
 
 #include "hv/cpu.h"
 #include "hv/domain.h"
-#include "hv/insn.h"
+#include "x86/insn.h"
 #include "hv/page.h"
-#include "hv/string.h"
+#include "lib/string.h"
 #include "hv/xstate.h"
 #include "x86/state.h"
 

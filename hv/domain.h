@@ -10,7 +10,7 @@
 
 #include "hv/hvm.h"
 #include "hv/lock.h"
-#include "hv/memmap.h"
+#include "lib/memmap.h"
 #include "lib/types.h"
 
 enum { DOMAIN_MAX = 16, VCPU_MAX = 128 };

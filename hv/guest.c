@@ -8,7 +8,7 @@
 
 #include "hv/exit.h"
 #include "hv/page.h"
-#include "hv/string.h"
+#include "lib/string.h"
 #include "x86/state.h"
 
 struct domain domains[DOMAIN_MAX];

@@ -9,7 +9,7 @@
 
 #include "hv/exit.h"
 #include "hv/guest.h"
-#include "hv/string.h"
+#include "lib/string.h"
 
 enum { STEPS = 8 * CONTROL_BATCH }; /* table entries that one call looks at */
 

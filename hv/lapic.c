@@ -7,9 +7,10 @@
  * there are no exits any more.
  */
 #include "hv/apic.h"
-#include "hv/insn.h"
+#include "x86/insn.h"
+#include "x86/msr.h"
 #include "hv/primary.h"
-#include "hv/string.h"
+#include "lib/string.h"
 #include "hv/svm.h"
 
 enum {

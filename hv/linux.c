@@ -12,7 +12,7 @@
 #include "hv/console.h"
 #include "hv/efi.h"
 #include "hv/exit.h"
-#include "hv/string.h"
+#include "lib/string.h"
 #include "x86/state.h"
 
 enum {

@@ -7,7 +7,7 @@
 #include "hv/console.h"
 #include "hv/exit.h"
 #include "hv/primary.h"
-#include "hv/string.h"
+#include "lib/string.h"
 #include "x86/cpuid.h"
 #include "x86/emulate.h"
 

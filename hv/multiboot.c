@@ -4,7 +4,7 @@
 
 #include "hv/boot.h"
 #include "hv/console.h"
-#include "hv/string.h"
+#include "lib/string.h"
 
 _Noreturn void multiboot_main(u32 magic, u32 info);
 

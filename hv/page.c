@@ -6,7 +6,7 @@
 #include "hv/page.h"
 
 #include "hv/lock.h"
-#include "hv/string.h"
+#include "lib/string.h"
 
 struct free_page {
 	struct free_page *next;

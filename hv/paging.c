@@ -6,7 +6,7 @@
 #include "hv/paging.h"
 
 #include "hv/console.h"
-#include "hv/insn.h"
+#include "x86/insn.h"
 #include "hv/page.h"
 
 enum { PTE_P = 1, PTE_W = 2, PTE_PS = 0x80 };

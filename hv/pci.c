@@ -10,7 +10,7 @@
 #include "hv/acpi.h"
 #include "hv/console.h"
 #include "hv/exit.h"
-#include "hv/insn.h"
+#include "x86/insn.h"
 
 enum { PORT_ADDRESS = 0xcf8, PORT_DATA = 0xcfc, LAST_SLOT = 0x1e };
 enum {

@@ -11,7 +11,8 @@
 #include "hv/console.h"
 #include "hv/efi.h"
 #include "hv/exit.h"
-#include "hv/insn.h"
+#include "x86/insn.h"
+#include "x86/msr.h"
 #include "hv/svm.h"
 #include "x86/state.h"
 

@@ -6,9 +6,9 @@
 #include "hv/console.h"
 #include "hv/cpu.h"
 #include "hv/exit.h"
-#include "hv/insn.h"
+#include "x86/insn.h"
 #include "hv/page.h"
-#include "hv/string.h"
+#include "lib/string.h"
 #include "hv/trap.h"
 
 enum {

@@ -9,6 +9,7 @@
 
 #include "abi/control.h"
 #include "lib/types.h"
+#include "x86/msr.h"
 
 struct vmcb_control {
 	u16 intercept_cr_read, intercept_cr_write;
@@ -167,30 +168,6 @@ enum svm_exit {
 
 /* EXITINFO1 of SVM_EXIT_IO */
 enum { IO_IN = 1, IO_STRING = 4, IO_REP = 8, IO_SIZE_SHIFT = 4, IO_PORT_SHIFT = 16 };
-
-enum {
-	MSR_TSC_AUX = 0xc0000103,
-	MSR_SPEC_CTRL = 0x48,
-	MSR_X2APIC_ICR = 0x830,
-	MSR_TSC_RATIO = 0xc0000104,
-	MSR_SYSCFG = 0xc0010010,
-	MSR_HWCR = 0xc0010015,
-	MSR_IORR = 0xc0010016, /* four */
-	MSR_TOM = 0xc001001a,
-	MSR_TOM2 = 0xc001001d,
-	MSR_DOORBELL = 0xc001011b,
-	MSR_PATCH_LOADER = 0xc0010020,
-	MSR_MMIO_CFG_BASE = 0xc0010058,
-	MSR_SMM_BASE = 0xc0010111,
-	MSR_SMM_ADDR = 0xc0010112,
-	MSR_SMM_MASK = 0xc0010113,
-	MSR_VM_CR = 0xc0010114,
-	MSR_IGNNE = 0xc0010115,
-	MSR_SMM_CTL = 0xc0010116,
-	MSR_VM_HSAVE_PA = 0xc0010117,
-	MSR_SVM_KEY = 0xc0010118,
-	MSR_GHCB = 0xc0010130,
-};
 
 enum { SVM_ATTR_L = 1 << 9 };
 

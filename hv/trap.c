@@ -6,7 +6,7 @@
 #include "hv/console.h"
 #include "hv/cpu.h"
 #include "hv/domain.h"
-#include "hv/insn.h"
+#include "x86/insn.h"
 
 enum { VECTORS = 32, VECTOR_NMI = 2, VECTOR_SX = 30, ENTRY_SIZE = 16, GATE_INTERRUPT = 0x8e00, SEL_CODE = 8 };
 

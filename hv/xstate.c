@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Extended state: XSAVE areas of one page, in standard format (SDM vol. 1, chapter 13). */
-#include "hv/insn.h"
-#include "hv/string.h"
+#include "x86/insn.h"
+#include "lib/string.h"
 #include "hv/xstate.h"
 #include "x86/state.h"
 

@@ -9,7 +9,7 @@
 
 #include "hv_fake.h"
 #include "hv/guest.h"
-#include "hv/string.h"
+#include "lib/string.h"
 #include "x86/state.h"
 
 u8 image_start[1], image_end[1];

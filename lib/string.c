@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Memory and strings, by the CPU's own string instructions. */
-#include "hv/string.h"
+#include "lib/string.h"
 
 void *memcpy(void *to, const void *from, size_t size)
 {
