@@ -8,6 +8,7 @@
 
 #include "hv/exit.h"
 #include "hv/page.h"
+#include "hv/xstate.h"
 #include "lib/string.h"
 #include "x86/state.h"
 
@@ -32,12 +33,11 @@ struct domain *domain_find(u64 handle)
 	return slot < DOMAIN_MAX && domains[slot].handle == handle ? &domains[slot] : NULL;
 }
 
-i64 call_vm_create(struct cpu *cpu, const u64 arg[4])
+i64 call_vm_create(const u64 arg[4])
 {
 	unsigned slot = 0;
 	struct domain *d;
 
-	(void)cpu;
 	if (arg[0] & ~(u64)VM_PRIVATE)
 		return -CONTROL_BAD_ARGUMENT;
 	while (slot < DOMAIN_MAX && domains[slot].handle)
@@ -90,11 +90,10 @@ i64 domain_end(struct domain *d)
 	return 0;
 }
 
-i64 call_vm_destroy(struct cpu *cpu, const u64 arg[4])
+i64 call_vm_destroy(const u64 arg[4])
 {
 	struct domain *d = domain_find(arg[0]);
 
-	(void)cpu;
 	return d ? domain_end(d) : -CONTROL_BAD_HANDLE;
 }
 
@@ -137,11 +136,10 @@ static const struct control_cpuid *find_cpuid(const struct domain *d, u32 leaf, 
 }
 
 /* Once in a VM's life, and before it has a vCPU: so nobody reads the table meanwhile. */
-i64 call_vm_cpuid(struct cpu *cpu, const u64 arg[4])
+i64 call_vm_cpuid(const u64 arg[4])
 {
 	struct domain *d = domain_find(arg[0]);
 
-	(void)cpu;
 	if (!d)
 		return -CONTROL_BAD_HANDLE;
 	if (!page_usable(arg[1]))
@@ -190,13 +188,12 @@ static i64 claim_pages(struct domain *d, u64 page, u64 xsave_page)
 	return err;
 }
 
-i64 call_vcpu_create(struct cpu *cpu, const u64 arg[4])
+i64 call_vcpu_create(const u64 arg[4])
 {
 	struct domain *d = domain_find(arg[0]);
 	unsigned slot = 0;
 	i64 result;
 
-	(void)cpu;
 	if (!d)
 		return -CONTROL_BAD_HANDLE;
 	if (d->ending)
@@ -240,32 +237,30 @@ static void vcpu_put(struct hv_vcpu *v)
 	atomic_store_explicit(&v->busy, false, memory_order_release);
 }
 
-i64 call_vcpu_get(struct cpu *cpu, const u64 arg[4])
+i64 call_vcpu_get(const u64 arg[4])
 {
 	struct hv_vcpu *v;
 	i64 error;
 
-	(void)cpu;
 	if (arg[1] & ~(u64)STATE_ALL)
 		return -CONTROL_BAD_ARGUMENT;
 	v = vcpu_get_hold(arg[0], &error);
 	if (!v)
 		return error;
-	vcpu_get(v, &v->page->state, arg[1] & ~STATE_XSAVE);
+	hvm->get(v, &v->page->state, arg[1] & ~STATE_XSAVE);
 	if (arg[1] & STATE_XSAVE)
-		vcpu_get_xsave(v, v->xsave_page);
+		memcpy(v->xsave_page, v->xsave, PAGE_SIZE);
 	vcpu_put(v);
 	return 0;
 }
 
 /* The state is checked where the VMM cannot change it any more. */
-i64 call_vcpu_set(struct cpu *cpu, const u64 arg[4])
+i64 call_vcpu_set(const u64 arg[4])
 {
 	struct control_state state;
 	struct hv_vcpu *v;
 	i64 error;
 
-	(void)cpu;
 	if (arg[1] & ~(u64)STATE_ALL)
 		return -CONTROL_BAD_ARGUMENT;
 	v = vcpu_get_hold(arg[0], &error);
@@ -273,8 +268,8 @@ i64 call_vcpu_set(struct cpu *cpu, const u64 arg[4])
 		return error;
 	memcpy(&state, &v->page->state, sizeof(state));
 	error = vcpu_set(v, &state, arg[1] & ~STATE_XSAVE) ? -CONTROL_BAD_STATE : 0;
-	if (!error && arg[1] & STATE_XSAVE && vcpu_set_xsave(v, v->xsave_page))
-		error = -CONTROL_BAD_STATE;
+	if (!error && arg[1] & STATE_XSAVE)
+		xstate_import(v->xsave, v->xsave_page);
 	if (!error && arg[1] & STATE_CONTROL) {
 		v->page->record.rip = state.rip;
 		v->page->record.rflags = state.rflags;
@@ -307,11 +302,11 @@ static enum control_reason why_not(struct hv_vcpu *v)
 	return REASON_COUNT;
 }
 
-i64 call_vcpu_run(struct cpu *cpu, const u64 arg[4])
+i64 call_vcpu_run(struct cpu *cpu, u64 handle)
 {
 	enum control_reason reason;
 	i64 error;
-	struct hv_vcpu *v = vcpu_get_hold(arg[0], &error);
+	struct hv_vcpu *v = vcpu_get_hold(handle, &error);
 
 	if (unlikely(!v))
 		return error;

@@ -221,14 +221,13 @@ static void unmap_frames(struct domain *d, u64 gpa, unsigned mapped, unsigned cl
 	}
 }
 
-i64 call_vm_map(struct cpu *cpu, const u64 arg[4])
+i64 call_vm_map(const u64 arg[4])
 {
 	struct domain *d = domain_find(arg[0]);
 	unsigned claimed, mapped = 0;
 	u64 gpa = arg[1], n = arg[3];
 	i64 err;
 
-	(void)cpu;
 	if (!d)
 		return -CONTROL_BAD_HANDLE;
 	if (d->ending)
@@ -337,12 +336,11 @@ static i64 range_of(const u64 arg[4], struct domain **d)
 	return 0;
 }
 
-i64 call_vm_unmap(struct cpu *cpu, const u64 arg[4])
+i64 call_vm_unmap(const u64 arg[4])
 {
 	struct domain *d;
 	i64 err = range_of(arg, &d);
 
-	(void)cpu;
 	return err ? err : give_back(d, arg[1], arg[1] + arg[2] * PAGE_SIZE);
 }
 
@@ -364,13 +362,12 @@ static u64 share(struct domain *d, u64 gpa, u64 end)
 	return size;
 }
 
-i64 call_vm_share(struct cpu *cpu, const u64 arg[4])
+i64 call_vm_share(const u64 arg[4])
 {
 	u64 gpa, end, size;
 	struct domain *d;
 	i64 err = range_of(arg, &d);
 
-	(void)cpu;
 	if (err)
 		return err;
 	end = arg[1] + arg[2] * PAGE_SIZE;

@@ -137,17 +137,18 @@ static void put_map(struct load *l, const struct memmap *map)
 static void put_screen(struct load *l)
 {
 	struct screen_info *s = &l->block->params.screen_info;
-	__typeof__(&l->boot->screen) from = &l->boot->screen;
+	const struct mb_frame_buffer *from = &l->boot->screen;
+	const struct mb_colours *c = &l->boot->colours;
 	bool efi = l->boot->efi_system_table;
 	u32 bytes = from->pitch * from->height;
 
-	if (from->type != 1 && !efi)
+	if (from->type != MB_LINEAR && !efi)
 		*s = (struct screen_info){.orig_video_mode = 3,
 			.orig_video_cols = 80,
 			.orig_video_lines = 25,
 			.orig_video_isVGA = SCREEN_VGA,
 			.orig_video_points = 16};
-	if (from->type != 1)
+	if (from->type != MB_LINEAR)
 		return;
 	s->orig_video_isVGA = efi ? SCREEN_EFI : SCREEN_VESA;
 	s->lfb_width = (u16)from->width;
@@ -158,12 +159,12 @@ static void put_screen(struct load *l)
 	s->ext_lfb_base = (u32)(from->base >> 32);
 	s->capabilities = s->ext_lfb_base ? SCREEN_64BIT : 0;
 	s->lfb_size = efi ? bytes : (bytes + 0xffff) >> 16;
-	s->red_pos = from->red_pos;
-	s->red_size = from->red_size;
-	s->green_pos = from->green_pos;
-	s->green_size = from->green_size;
-	s->blue_pos = from->blue_pos;
-	s->blue_size = from->blue_size;
+	s->red_pos = c->red_pos;
+	s->red_size = c->red_size;
+	s->green_pos = c->green_pos;
+	s->green_size = c->green_size;
+	s->blue_pos = c->blue_pos;
+	s->blue_size = c->blue_size;
 	s->rsvd_size = from->bpp == 32 ? 8 : 0;
 	s->rsvd_pos = from->bpp == 32 ? 24 : 0;
 }

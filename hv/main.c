@@ -8,7 +8,6 @@
 #include "hv/exit.h"
 #include "x86/insn.h"
 #include "hv/page.h"
-#include "hv/paging.h"
 #include "lib/string.h"
 #include "hv/trap.h"
 

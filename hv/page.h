@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "lib/memmap.h"
 #include "lib/types.h"
 
 void page_pool_init(hpa_t base, hpa_t end);
@@ -15,3 +16,9 @@ void *page_alloc(void);
 void *page_alloc_row(unsigned count);
 void page_free(void *page);
 u64 page_free_bytes(void);
+
+/*
+ * paging.c: makes the tables for the first 4 GiB and all RAM where they are; the CPU
+ * that calls uses them from then on, the others by CR3.
+ */
+void paging_init(const struct memmap *map);

@@ -71,29 +71,17 @@ static void io_intercept(u8 *map, unsigned port)
 enum { MSR_READ = 1, MSR_WRITE = 2 };
 
 /* Two bits for each MSR of three ranges of 0x2000; the others always exit. */
-static void msr_permission(u8 *map, u32 index, unsigned rights, bool intercept)
+static void msr_intercept(u8 *map, u32 index, unsigned rights, bool on)
 {
 	static const u32 base[3] = {0, 0xc0000000, 0xc0010000};
 
 	for (unsigned i = 0; i < 3; i++) {
 		u32 offset = index - base[i];
-		u8 mask = rights << offset % 4 * 2;
+		u8 *byte = &map[i * 0x800 + offset / 4], mask = rights << offset % 4 * 2;
 
-		if (offset < 0x2000 && intercept)
-			map[i * 0x800 + offset / 4] |= mask;
-		else if (offset < 0x2000)
-			map[i * 0x800 + offset / 4] &= ~mask;
+		if (offset < 0x2000)
+			*byte = on ? *byte | mask : *byte & ~mask;
 	}
-}
-
-static void msr_intercept(u8 *map, u32 index, unsigned rights)
-{
-	msr_permission(map, index, rights, true);
-}
-
-static void msr_pass(u8 *map, u32 index, unsigned rights)
-{
-	msr_permission(map, index, rights, false);
 }
 
 /*
@@ -112,26 +100,26 @@ static void primary_maps(void)
 		io_intercept(iopm[0], port);
 	io_intercept(iopm[0], 0x92); /* A20 and a reset */
 	for (unsigned i = 0; i < ARRAY_SIZE(all); i++)
-		msr_intercept(msrpm[0], all[i], MSR_READ | MSR_WRITE);
+		msr_intercept(msrpm[0], all[i], MSR_READ | MSR_WRITE, true);
 	for (unsigned i = 0; i < ARRAY_SIZE(writes); i++)
-		msr_intercept(msrpm[0], writes[i], MSR_WRITE);
+		msr_intercept(msrpm[0], writes[i], MSR_WRITE, true);
 }
 
 /* A guest has only what VMRUN, VMLOAD or a switch of vCPUs exchanges. */
 static void guest_maps(void)
 {
-	static const u32 own[] = {0x174, 0x175, 0x176, 0x277, 0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084,
-		0xc0000100, 0xc0000101, 0xc0000102};
+	static const u32 own[] = {MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_PAT, MSR_STAR, MSR_LSTAR,
+		MSR_CSTAR, MSR_SFMASK, MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE};
 
 	memset(iopm[1], 0xff, sizeof(iopm[1]));
 	memset(msrpm[1], 0xff, sizeof(msrpm[1]));
 	for (unsigned i = 0; i < ARRAY_SIZE(own); i++)
-		msr_pass(msrpm[1], own[i], MSR_READ | MSR_WRITE);
-	msr_pass(msrpm[1], 0x10, MSR_READ);
+		msr_intercept(msrpm[1], own[i], MSR_READ | MSR_WRITE, false);
+	msr_intercept(msrpm[1], MSR_TSC, MSR_READ, false);
 	if (has_tsc_aux)
-		msr_pass(msrpm[1], MSR_TSC_AUX, MSR_READ | MSR_WRITE);
+		msr_intercept(msrpm[1], MSR_TSC_AUX, MSR_READ | MSR_WRITE, false);
 	if (has_spec_ctrl)
-		msr_pass(msrpm[1], MSR_SPEC_CTRL, MSR_READ | MSR_WRITE);
+		msr_intercept(msrpm[1], MSR_SPEC_CTRL, MSR_READ | MSR_WRITE, false);
 }
 
 /* ---- the CPU ---- */
