@@ -33,6 +33,14 @@ struct domain *domain_find(u64 handle)
 	return slot < DOMAIN_MAX && domains[slot].handle == handle ? &domains[slot] : NULL;
 }
 
+i64 domain_living(u64 handle, struct domain **d)
+{
+	*d = domain_find(handle);
+	if (!*d)
+		return -CONTROL_BAD_HANDLE;
+	return (*d)->ending ? -CONTROL_BAD_STATE : 0;
+}
+
 i64 call_vm_create(const u64 arg[4])
 {
 	unsigned slot = 0;
@@ -190,14 +198,12 @@ static i64 claim_pages(struct domain *d, u64 page, u64 xsave_page)
 
 i64 call_vcpu_create(const u64 arg[4])
 {
-	struct domain *d = domain_find(arg[0]);
 	unsigned slot = 0;
-	i64 result;
+	struct domain *d;
+	i64 result = domain_living(arg[0], &d);
 
-	if (!d)
-		return -CONTROL_BAD_HANDLE;
-	if (d->ending)
-		return -CONTROL_BAD_STATE;
+	if (result)
+		return result;
 	while (slot < VCPU_MAX && vcpus[slot].domain)
 		slot++;
 	if (slot == VCPU_MAX)
@@ -392,7 +398,7 @@ static int exit_undefined(struct hv_vcpu *v, struct hv_exit *exit, struct contro
 {
 	(void)exit;
 	(void)r;
-	hvm->inject(v, BIT(31) | 3 << 8 | VEC_UD, 0);
+	vcpu_fault(v, VEC_UD, false, 0);
 	return HANDLED;
 }
 
@@ -406,10 +412,10 @@ static int exit_exception(struct hv_vcpu *v, struct hv_exit *exit, struct contro
 
 	(void)r;
 	if (vector == VEC_MC) {
-		hvm->inject(this_cpu()->primary, BIT(31) | 3 << 8 | VEC_MC, 0);
+		vcpu_fault(this_cpu()->primary, VEC_MC, false, 0);
 		return REASON_INTERRUPTED;
 	}
-	hvm->inject(v, BIT(31) | 3 << 8 | vector | (vector == VEC_AC ? BIT(11) : 0), 0);
+	vcpu_fault(v, vector, vector == VEC_AC, 0);
 	return HANDLED;
 }
 

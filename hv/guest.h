@@ -20,6 +20,8 @@ typedef i64 (*call_function)(const u64 arg[4]);
 extern struct domain domains[DOMAIN_MAX];
 extern struct hv_vcpu vcpus[VCPU_MAX];
 struct domain *domain_find(u64 handle);
+/* The VM, which has not begun to end. 0 or an error. */
+i64 domain_living(u64 handle, struct domain **d);
 i64 call_vm_create(const u64 arg[4]);
 i64 call_vm_destroy(const u64 arg[4]);
 i64 call_vm_cpuid(const u64 arg[4]);

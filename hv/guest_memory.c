@@ -223,15 +223,13 @@ static void unmap_frames(struct domain *d, u64 gpa, unsigned mapped, unsigned cl
 
 i64 call_vm_map(const u64 arg[4])
 {
-	struct domain *d = domain_find(arg[0]);
 	unsigned claimed, mapped = 0;
 	u64 gpa = arg[1], n = arg[3];
-	i64 err;
+	struct domain *d;
+	i64 err = domain_living(arg[0], &d);
 
-	if (!d)
-		return -CONTROL_BAD_HANDLE;
-	if (d->ending)
-		return -CONTROL_BAD_STATE;
+	if (err)
+		return err;
 	if (!n || n > CONTROL_BATCH)
 		return -CONTROL_BAD_ARGUMENT;
 	if (gpa & ~PAGE_MASK || !page_usable(arg[2]))
@@ -326,11 +324,10 @@ i64 memory_give_back(struct domain *d)
 /* RSI vm, RDX gpa, RCX pages: the range, checked. */
 static i64 range_of(const u64 arg[4], struct domain **d)
 {
-	*d = domain_find(arg[0]);
-	if (!*d)
-		return -CONTROL_BAD_HANDLE;
-	if ((*d)->ending)
-		return -CONTROL_BAD_STATE;
+	i64 err = domain_living(arg[0], d);
+
+	if (err)
+		return err;
 	if (arg[1] & ~PAGE_MASK || arg[1] > GPA_END || arg[2] > (GPA_END - arg[1]) / PAGE_SIZE)
 		return -CONTROL_BAD_ADDRESS;
 	return 0;

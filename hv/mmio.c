@@ -69,15 +69,9 @@ static bool walk(struct access *a, u64 gva, unsigned access, u64 *gpa)
 }
 
 /* Devices below 4 GiB that are not hooked; no instruction of a sane system has both. Never a guest's private page. */
-static bool device(u64 gpa, unsigned size, bool write, u64 *value)
+static void *device(u64 gpa, unsigned size)
 {
-	if (gpa >= GIB(4) - size || memmap_is(&primary_map, gpa, 1, MEM_RAM))
-		return false;
-	if (write)
-		memcpy((void *)gpa, value, size);
-	else
-		memcpy(value, (void *)gpa, size);
-	return true;
+	return gpa < GIB(4) - size && !memmap_is(&primary_map, gpa, 1, MEM_RAM) ? (void *)gpa : NULL;
 }
 
 static bool access_one(struct access *a, u64 gva, unsigned size, bool write, u64 *value)
@@ -98,7 +92,9 @@ static bool access_one(struct access *a, u64 gva, unsigned size, bool write, u64
 		return true;
 	host = ram(gpa);
 	if (!host)
-		return device(gpa, size, write, value);
+		host = device(gpa, size);
+	if (!host)
+		return false;
 	if (write)
 		memcpy(host, value, size);
 	else

@@ -12,7 +12,7 @@
 void page_pool_init(hpa_t base, hpa_t end);
 /* One zeroed page, or NULL. Any CPU. */
 void *page_alloc(void);
-/* count pages in a row, for start-up only. */
+/* count pages in a row, for start-up only; all of one size, a power of two, are aligned to it (hv.ld: the pool's start). */
 void *page_alloc_row(unsigned count);
 void page_free(void *page);
 u64 page_free_bytes(void);

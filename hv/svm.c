@@ -449,7 +449,7 @@ static void svm_skip(struct hv_vcpu *v, unsigned length)
 	if (likely(!(vmcb->rflags & FL_TF)))
 		return;
 	vmcb->dr6 |= DR6_BS;
-	svm_inject(v, EVENT_VALID | EVENT_EXCEPTION << EVENT_TYPE_SHIFT | VEC_DB, 0);
+	vcpu_fault(v, VEC_DB, false, 0);
 }
 
 static void svm_resume_at(struct hv_vcpu *v, u64 rip, u64 rflags)

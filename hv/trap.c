@@ -52,7 +52,7 @@ static void dump_stack(u64 rbp)
 {
 	u64 base = ALIGN_DOWN(rbp, (u64)CPU_STACK);
 
-	print("image at %p; calls from (image offset + 0x100000):", (void *)image_start);
+	print("image at %lx; calls from (image offset + 0x100000):", (u64)image_start);
 	for (unsigned i = 0; i < 16 && rbp > base && rbp < base + CPU_STACK - 16 && rbp % 8 == 0; i++) {
 		u64 rip = ((u64 *)rbp)[1];
 
