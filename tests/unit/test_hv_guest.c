@@ -103,7 +103,8 @@ int vcpu_set(struct hv_vcpu *v, const struct control_state *s, u32 mask)
 
 void xstate_import(void *area, const void *image)
 {
-	memcpy(area, image, PAGE_SIZE);
+	(void)area;
+	(void)image;
 }
 
 void copy_string(char *to, const char *from, size_t size)
