@@ -345,11 +345,10 @@ static void leave(struct cpu *cpu, struct hv_vcpu *v, enum control_reason reason
 /* ---- exits: a reason for the VMM, or HANDLED ---- */
 enum { HANDLED = -1 };
 
-static int exit_cpuid(struct hv_vcpu *v, struct hv_exit *exit, struct control_record *r)
+static int exit_cpuid(struct hv_vcpu *v, struct hv_exit *exit)
 {
 	const struct control_cpuid *c = find_cpuid(v->domain, v->gpr[RAX], v->gpr[RCX]);
 
-	(void)r;
 	if (!c)
 		return REASON_CPUID;
 	v->gpr[RAX] = c->eax;
@@ -360,9 +359,10 @@ static int exit_cpuid(struct hv_vcpu *v, struct hv_exit *exit, struct control_re
 	return HANDLED;
 }
 
-static int exit_io(struct hv_vcpu *v, struct hv_exit *exit, struct control_record *r)
+static int exit_io(struct hv_vcpu *v, struct hv_exit *exit)
 {
-	(void)v;
+	struct control_record *r = &v->page->record;
+
 	r->io.port = exit->io.port;
 	r->io.size = exit->io.size;
 	r->io.in = exit->io.in;
@@ -371,33 +371,30 @@ static int exit_io(struct hv_vcpu *v, struct hv_exit *exit, struct control_recor
 	return REASON_IO;
 }
 
-static int exit_npf(struct hv_vcpu *v, struct hv_exit *exit, struct control_record *r)
+static int exit_npf(struct hv_vcpu *v, struct hv_exit *exit)
 {
-	(void)v;
-	r->mmio.gpa = exit->npf.gpa;
-	r->mmio.error = exit->npf.error;
+	v->page->record.mmio.gpa = exit->npf.gpa;
+	v->page->record.mmio.error = exit->npf.error;
 	return REASON_MMIO;
 }
 
-static int exit_msr(struct hv_vcpu *v, struct hv_exit *exit, struct control_record *r)
+static int exit_msr(struct hv_vcpu *v, struct hv_exit *exit)
 {
-	r->msr.index = v->gpr[RCX];
-	r->msr.write = exit->reason == EXIT_WRMSR;
+	v->page->record.msr.index = v->gpr[RCX];
+	v->page->record.msr.write = exit->reason == EXIT_WRMSR;
 	return REASON_MSR;
 }
 
-static int exit_hlt(struct hv_vcpu *v, struct hv_exit *exit, struct control_record *r)
+static int exit_hlt(struct hv_vcpu *v, struct hv_exit *exit)
 {
-	(void)r;
 	hvm->skip(v, exit->length);
 	exit->length = 0; /* next_rip is rip */
 	return REASON_HLT;
 }
 
-static int exit_undefined(struct hv_vcpu *v, struct hv_exit *exit, struct control_record *r)
+static int exit_undefined(struct hv_vcpu *v, struct hv_exit *exit)
 {
 	(void)exit;
-	(void)r;
 	vcpu_fault(v, VEC_UD, false, 0);
 	return HANDLED;
 }
@@ -406,11 +403,10 @@ static int exit_undefined(struct hv_vcpu *v, struct hv_exit *exit, struct contro
  * #DB and #AC are intercepted so that their delivery cannot raise them for ever:
  * each round is an exit, and interrupts come through. #MC is the machine's.
  */
-static int exit_exception(struct hv_vcpu *v, struct hv_exit *exit, struct control_record *r)
+static int exit_exception(struct hv_vcpu *v, struct hv_exit *exit)
 {
 	u32 vector = exit->exception.vector;
 
-	(void)r;
 	if (vector == VEC_MC) {
 		vcpu_fault(this_cpu()->primary, VEC_MC, false, 0);
 		return REASON_INTERRUPTED;
@@ -419,15 +415,14 @@ static int exit_exception(struct hv_vcpu *v, struct hv_exit *exit, struct contro
 	return HANDLED;
 }
 
-static int exit_failed(struct hv_vcpu *v, struct hv_exit *exit, struct control_record *r)
+static int exit_failed(struct hv_vcpu *v, struct hv_exit *exit)
 {
-	(void)v;
-	r->qualification[0] = exit->raw;
+	v->page->record.qualification[0] = exit->raw;
 	return REASON_ENTRY_FAILED;
 }
 
 static const struct {
-	int (*handle)(struct hv_vcpu *v, struct hv_exit *exit, struct control_record *r);
+	int (*handle)(struct hv_vcpu *v, struct hv_exit *exit);
 	enum control_reason reason; /* without handle */
 } exits[EXIT_REASONS] = {
 	[EXIT_INTR] = {NULL, REASON_INTERRUPTED},
@@ -464,7 +459,7 @@ void guest_exit(struct cpu *cpu, struct hv_vcpu *v, struct hv_exit *exit)
 	int reason = exits[exit->reason].reason;
 
 	if (exits[exit->reason].handle)
-		reason = exits[exit->reason].handle(v, exit, r);
+		reason = exits[exit->reason].handle(v, exit);
 	if (reason == HANDLED)
 		return;
 	hvm->record_out(v, r);

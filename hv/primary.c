@@ -13,8 +13,8 @@
 #include "hv/exit.h"
 #include "x86/insn.h"
 #include "x86/msr.h"
-#include "hv/svm.h"
 #include "x86/state.h"
+#include "x86/svm.h"
 
 struct domain primary_domain = {.primary = true};
 struct memmap primary_map;

@@ -37,12 +37,18 @@ static struct {
 	u32 next;
 } asid_pool[CPU_MAX];
 
-/* ---- instructions ---- */
-static void clgi(void)
+/* In the part of a VMCB that belongs to software. */
+struct own {
+	u32 cpu; /* where it ran last, and with which ASIDs */
+	u64 asid_generation;
+};
+
+static struct own *own(struct vmcb *vmcb)
 {
-	__asm__ volatile("clgi" : : : "memory");
+	return (struct own *)vmcb->c.software;
 }
 
+/* ---- instructions ---- */
 /* Lets an NMI or INIT that waits through to our handlers (trap.c), which count it. */
 static void open_gate(void)
 {
@@ -164,7 +170,7 @@ static int svm_cpu_on(void)
 	wrmsr(MSR_VM_CR, rdmsr(MSR_VM_CR) | VM_CR_R_INIT | VM_CR_DIS_A20M);
 	wrmsr(MSR_VM_HSAVE_PA, (u64)cpu->host_save);
 	xstate_cpu_on();
-	clgi();
+	__asm__ volatile("clgi" : : : "memory");
 	return 0;
 }
 
@@ -202,7 +208,7 @@ static int svm_vcpu_init(struct hv_vcpu *v)
 	vmcb->c.msrpm = (hpa_t)msrpm[!primary];
 	vmcb->c.nested_paging = 1;
 	vmcb->c.nested_cr3 = (hpa_t)v->domain->root;
-	vmcb->c.cpu = CPU_MAX;
+	own(vmcb)->cpu = CPU_MAX;
 	return 0;
 }
 
@@ -218,7 +224,7 @@ static void svm_flush(struct hv_vcpu *v)
 {
 	struct vmcb *vmcb = v->hw;
 
-	vmcb->c.cpu = CPU_MAX;
+	own(vmcb)->cpu = CPU_MAX;
 }
 
 static void new_asid(struct vmcb *vmcb, u32 cpu)
@@ -230,8 +236,8 @@ static void new_asid(struct vmcb *vmcb, u32 cpu)
 		vmcb->c.tlb_control = TLB_FLUSH_ALL;
 	}
 	vmcb->c.asid = asid_pool[cpu].next++;
-	vmcb->c.asid_generation = asid_pool[cpu].generation;
-	vmcb->c.cpu = cpu;
+	own(vmcb)->asid_generation = asid_pool[cpu].generation;
+	own(vmcb)->cpu = cpu;
 }
 
 /* ---- exits ---- */
@@ -352,7 +358,7 @@ static void svm_run(struct hv_vcpu *v, struct hv_exit *exit)
 	struct vmcb *vmcb = v->hw;
 	u32 cpu = this_cpu()->id;
 
-	if (unlikely(vmcb->c.cpu != cpu || vmcb->c.asid_generation != asid_pool[cpu].generation))
+	if (unlikely(own(vmcb)->cpu != cpu || own(vmcb)->asid_generation != asid_pool[cpu].generation))
 		new_asid(vmcb, cpu);
 	vmcb->rax = v->gpr[RAX];
 	vmcb->rsp = v->gpr[RSP];
@@ -477,6 +483,8 @@ static u64 svm_cr4(struct hv_vcpu *v)
 		group, offsetof(struct control_state, field), true, offsetof(struct hv_vcpu, member),        \
 			sizeof(((struct hv_vcpu *)0)->member)                                                \
 	}
+
+_Static_assert(sizeof(struct vmcb_segment) == sizeof(struct control_segment), "the ABI has the VMCB's");
 
 /* Where a part of the state is: [from, to) of the VMCB, or a member of the vCPU. */
 static const struct part {

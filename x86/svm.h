@@ -7,7 +7,6 @@
 
 #include <stddef.h>
 
-#include "abi/control.h"
 #include "lib/types.h"
 #include "x86/msr.h"
 
@@ -38,18 +37,19 @@ struct vmcb_control {
 	u64 next_rip;
 	u8 fetched_bytes, fetched[15];
 	u8 reserved4[0x3e0 - 0xe0];
-	/* the last 32 bytes belong to software */
-	u32 cpu; /* where it ran last, and with which ASIDs */
-	u32 pad;
-	u64 asid_generation;
-	u64 want_window;
-	u64 unused;
+	u8 software[32]; /* no CPU looks at them */
+};
+
+struct vmcb_segment {
+	u16 selector, attr; /* attr: descriptor bits 55:52, 47:40 */
+	u32 limit;
+	u64 base;
 };
 
 struct vmcb {
 	struct vmcb_control c;
 	/* the state save area */
-	struct control_segment es, cs, ss, ds, fs, gs, gdtr, ldtr, idtr, tr;
+	struct vmcb_segment es, cs, ss, ds, fs, gs, gdtr, ldtr, idtr, tr;
 	u8 reserved1[0x4cb - 0x4a0];
 	u8 cpl;
 	u32 reserved2;
@@ -73,7 +73,7 @@ _Static_assert(offsetof(struct vmcb, c.asid) == 0x58, "VMCB");
 _Static_assert(offsetof(struct vmcb, c.exit_code) == 0x70, "VMCB");
 _Static_assert(offsetof(struct vmcb, c.event_inj) == 0xa8, "VMCB");
 _Static_assert(offsetof(struct vmcb, c.next_rip) == 0xc8, "VMCB");
-_Static_assert(offsetof(struct vmcb, c.cpu) == 0x3e0, "VMCB");
+_Static_assert(offsetof(struct vmcb, c.software) == 0x3e0, "VMCB");
 _Static_assert(offsetof(struct vmcb, es) == 0x400, "VMCB");
 _Static_assert(offsetof(struct vmcb, cpl) == 0x4cb, "VMCB");
 _Static_assert(offsetof(struct vmcb, efer) == 0x4d0, "VMCB");
@@ -175,6 +175,3 @@ enum { SVM_ATTR_L = 1 << 9 };
 #define VM_CR_SVMDIS BIT(4)
 
 enum { SVM_IOPM_SIZE = 3 * 4096, SVM_MSRPM_SIZE = 2 * 4096 };
-
-/* svm_entry.S: VMRUN with the general registers of gpr[] but RAX and RSP, which are the VMCB's. */
-void svm_enter(u64 *gpr, hpa_t vmcb);
