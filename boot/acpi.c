@@ -7,18 +7,9 @@
 
 #include "boot/aml.h"
 #include "boot/layout.h"
+#include "lib/acpi.h"
 
 #define PACKED __attribute__((packed))
-
-struct header {
-	char signature[4];
-	u32 length;
-	u8 revision, checksum;
-	char oem[6], oem_table[8];
-	u32 oem_revision;
-	char creator[4];
-	u32 creator_revision;
-} PACKED;
 
 /* Generic address structure. */
 struct gas {
@@ -28,18 +19,8 @@ struct gas {
 
 enum { GAS_MEMORY = 0, GAS_IO = 1 };
 
-struct rsdp {
-	char signature[8];
-	u8 checksum;
-	char oem[6];
-	u8 revision;
-	u32 rsdt, length;
-	u64 xsdt;
-	u8 extended_checksum, reserved[3];
-} PACKED;
-
 struct fadt {
-	struct header header;
+	struct acpi_header header;
 	u32 facs, dsdt;
 	u8 reserved0, profile;
 	u16 sci;
@@ -84,16 +65,6 @@ struct facs {
 	u8 version, reserved[31];
 } PACKED;
 
-struct madt {
-	struct header header;
-	u32 lapic, flags;
-} PACKED;
-
-struct madt_lapic {
-	u8 type, length, processor, apic_id;
-	u32 flags;
-} PACKED;
-
 struct madt_ioapic {
 	u8 type, length, id, reserved;
 	u32 address, gsi_base;
@@ -112,31 +83,18 @@ struct madt_nmi {
 } PACKED;
 
 enum {
-	MADT_LAPIC = 0,
-	MADT_IOAPIC = 1,
-	MADT_OVERRIDE = 2,
-	MADT_LAPIC_NMI = 4,
 	MADT_PCAT_COMPAT = 1,
-	MADT_ENABLED = 1,
 	MADT_ACTIVE_HIGH_LEVEL = 0xd,
 	MADT_ALL_PROCESSORS = 0xff,
 };
 
 struct hpet_table {
-	struct header header;
+	struct acpi_header header;
 	u32 id;
 	struct gas address;
 	u8 number;
 	u16 minimum_tick;
 	u8 protection;
-} PACKED;
-
-struct mcfg {
-	struct header header;
-	u64 reserved0, base;
-	u16 segment;
-	u8 first_bus, last_bus;
-	u32 reserved1;
 } PACKED;
 
 #define TABLES_MAX 8
@@ -151,16 +109,6 @@ struct builder {
 	unsigned tables;
 	bool overflow;
 };
-
-static u8 checksum(const void *data, size_t len)
-{
-	const u8 *p = data;
-	u8 sum = 0;
-
-	while (len--)
-		sum += *p++;
-	return (u8)-sum;
-}
 
 /* Zeroed room, aligned for the FACS, or a dummy when there is none left. */
 static void *take(struct builder *b, size_t len, gpa_t *where)
@@ -177,9 +125,9 @@ static void *take(struct builder *b, size_t len, gpa_t *where)
 	return memset(b->host + at, 0, len);
 }
 
-static struct header *begin(struct builder *b, const char *signature, u8 revision, size_t len, gpa_t *where)
+static struct acpi_header *begin(struct builder *b, const char *signature, u8 revision, size_t len, gpa_t *where)
 {
-	struct header *header = take(b, len, where);
+	struct acpi_header *header = take(b, len, where);
 
 	memcpy(header->signature, signature, 4);
 	header->length = (u32)len;
@@ -192,10 +140,10 @@ static struct header *begin(struct builder *b, const char *signature, u8 revisio
 	return header;
 }
 
-static void end(struct header *header)
+static void end(struct acpi_header *header)
 {
 	header->checksum = 0;
-	header->checksum = checksum(header, header->length);
+	header->checksum = (u8)-acpi_sum(header, header->length);
 }
 
 static void list(struct builder *b, gpa_t table)
@@ -298,7 +246,7 @@ static gpa_t build_dsdt(struct builder *b)
 	u8 body[2048];
 	size_t len = dsdt_body(b->config, body, sizeof(body));
 	gpa_t where = 0;
-	struct header *header = begin(b, "DSDT", 2, sizeof(*header) + len, &where);
+	struct acpi_header *header = begin(b, "DSDT", 2, sizeof(*header) + len, &where);
 
 	if (!len)
 		b->overflow = true;
@@ -378,10 +326,10 @@ static void madt_wires(const struct acpi_config *config, struct madt_override *w
 static void build_madt(struct builder *b)
 {
 	const struct acpi_config *config = b->config;
-	size_t len = sizeof(struct madt) + config->nvcpus * sizeof(struct madt_lapic) +
+	size_t len = sizeof(struct acpi_madt) + config->nvcpus * sizeof(struct madt_lapic) +
 		     sizeof(struct madt_ioapic) + 2 * sizeof(struct madt_override) + sizeof(struct madt_nmi);
 	gpa_t where = 0;
-	struct madt *madt = (struct madt *)begin(b, "APIC", 5, len, &where);
+	struct acpi_madt *madt = (struct acpi_madt *)begin(b, "APIC", 5, len, &where);
 	struct madt_lapic *lapic = (struct madt_lapic *)(madt + 1);
 	struct madt_ioapic *ioapic;
 	struct madt_override *wires;
@@ -416,10 +364,10 @@ static void build_hpet(struct builder *b)
 static void build_mcfg(struct builder *b)
 {
 	gpa_t where = 0;
-	struct mcfg *mcfg = (struct mcfg *)begin(b, "MCFG", 1, sizeof(*mcfg), &where);
+	struct acpi_mcfg *mcfg = (struct acpi_mcfg *)begin(b, "MCFG", 1, sizeof(*mcfg) + sizeof(mcfg->entry[0]), &where);
 
-	mcfg->base = b->config->ecam_base;
-	mcfg->last_bus = (u8)(b->config->ecam_size / MIB(1) - 1);
+	mcfg->entry[0].base = b->config->ecam_base;
+	mcfg->entry[0].last_bus = (u8)(b->config->ecam_size / MIB(1) - 1);
 	end(&mcfg->header);
 	list(b, where);
 }
@@ -428,29 +376,29 @@ static gpa_t build_xsdt(struct builder *b)
 {
 	gpa_t where = 0;
 	size_t len = b->tables * sizeof(b->table[0]);
-	struct header *header = begin(b, "XSDT", 1, sizeof(*header) + len, &where);
+	struct acpi_header *header = begin(b, "XSDT", 1, sizeof(*header) + len, &where);
 
 	memcpy(header + 1, b->table, len);
 	end(header);
 	return where;
 }
 
-static void fill_rsdp(struct rsdp *rsdp, gpa_t xsdt)
+static void fill_rsdp(struct acpi_rsdp *rsdp, gpa_t xsdt)
 {
 	memcpy(rsdp->signature, "RSD PTR ", 8);
 	memcpy(rsdp->oem, "MULION", 6);
 	rsdp->revision = 2;
 	rsdp->length = sizeof(*rsdp);
 	rsdp->xsdt = xsdt;
-	rsdp->checksum = checksum(rsdp, 20); /* the part that ACPI 1.0 knew */
-	rsdp->extended_checksum = checksum(rsdp, sizeof(*rsdp));
+	rsdp->checksum = (u8)-acpi_sum(rsdp, ACPI_RSDP_V1_SIZE);
+	rsdp->extended_checksum = (u8)-acpi_sum(rsdp, sizeof(*rsdp));
 }
 
 int acpi_build(const struct acpi_config *config, u8 *host, gpa_t base, size_t size)
 {
 	struct builder b = {.config = config, .host = host, .base = base, .size = size};
 	gpa_t where = 0;
-	struct rsdp *rsdp = take(&b, sizeof(*rsdp), &where);
+	struct acpi_rsdp *rsdp = take(&b, sizeof(*rsdp), &where);
 
 	build_fadt(&b);
 	build_madt(&b);

@@ -26,7 +26,7 @@ struct boot {
 	struct space *mem;
 	struct x86_state *regs;
 	struct err *err;
-	struct e820 map;
+	struct memmap map;
 	struct image kernel, initrd;
 	gpa_t initrd_base; /* valid when initrd.size */
 };

@@ -2,24 +2,9 @@
 /* The memory map that the guest is told. */
 #pragma once
 
-#include "lib/types.h"
+#include "lib/memmap.h"
 
-#define E820_MAX 16
-
-enum {
-	E820_RAM = 1,
-	E820_RESERVED = 2,
-};
-
-struct e820_entry {
-	u64 base, size;
-	u32 type;
-};
-
-struct e820 {
-	struct e820_entry entry[E820_MAX];
-	unsigned count;
-};
+enum { E820_MAX = 16 }; /* more ranges than a VM has */
 
 /* RAM from address 0 and from 4 GiB; the ECAM window lies in the hole between. */
 struct boot_memory {
@@ -27,4 +12,4 @@ struct boot_memory {
 	u64 ecam_base, ecam_size;
 };
 
-void e820_build(struct e820 *map, const struct boot_memory *memory);
+void e820_build(struct memmap *map, const struct boot_memory *memory);

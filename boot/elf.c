@@ -184,7 +184,7 @@ static int enter_pvh(struct boot *boot, const struct elf_image *elf)
 		block->module = (struct pvh_module){.base = boot->initrd_base, .size = boot->initrd.size};
 	}
 	for (unsigned i = 0; i < boot->map.count; i++) {
-		const struct e820_entry *from = &boot->map.entry[i];
+		const struct mem_range *from = &boot->map.range[i];
 
 		block->map[i] = (struct pvh_map_entry){from->base, from->size, from->type, 0};
 	}

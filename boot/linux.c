@@ -109,12 +109,12 @@ static void put_seed(struct boot *boot, struct setup_header *header)
 		header->setup_data = BOOT_RANDOM;
 }
 
-static void put_map(const struct e820 *map, struct boot_params *params)
+static void put_map(const struct memmap *map, struct boot_params *params)
 {
 	for (unsigned i = 0; i < map->count; i++) {
-		params->e820_table[i].addr = map->entry[i].base;
-		params->e820_table[i].size = map->entry[i].size;
-		params->e820_table[i].type = map->entry[i].type;
+		params->e820_table[i].addr = map->range[i].base;
+		params->e820_table[i].size = map->range[i].size;
+		params->e820_table[i].type = map->range[i].type;
 	}
 	params->e820_entries = (u8)map->count;
 }

@@ -3,34 +3,14 @@
 #include "hv/acpi.h"
 
 #include "hv/efi.h"
-#include "hv/string.h"
+#include "lib/string.h"
 
-enum { RSDP_V1_SIZE = 20, EBDA_POINTER = 0x40e, TABLE_MAX = 1 << 20 };
-
-struct __attribute__((packed)) rsdp {
-	char signature[8];
-	u8 checksum;
-	char oem[6];
-	u8 revision;
-	u32 rsdt;
-	u32 length;
-	u64 xsdt;
-};
-
-static bool sums_up(const void *data, u32 size)
-{
-	const u8 *bytes = data;
-	u8 sum = 0;
-
-	for (u32 i = 0; i < size; i++)
-		sum += bytes[i];
-	return sum == 0;
-}
+enum { EBDA_POINTER = 0x40e, TABLE_MAX = 1 << 20 };
 
 static hpa_t scan(hpa_t base, u64 size)
 {
 	for (hpa_t at = base; at < base + size; at += 16)
-		if (!memcmp((void *)at, "RSD PTR ", 8) && sums_up((void *)at, RSDP_V1_SIZE))
+		if (!memcmp((void *)at, "RSD PTR ", 8) && !acpi_sum((void *)at, ACPI_RSDP_V1_SIZE))
 			return at;
 	return 0;
 }
@@ -60,12 +40,12 @@ hpa_t acpi_find_rsdp(hpa_t efi_system_table)
 
 static bool good(const struct acpi_header *table)
 {
-	return table->length >= sizeof(*table) && table->length <= TABLE_MAX && sums_up(table, table->length);
+	return table->length >= sizeof(*table) && table->length <= TABLE_MAX && !acpi_sum(table, table->length);
 }
 
 const void *acpi_table(hpa_t at, const char *signature)
 {
-	const struct rsdp *rsdp = (void *)at;
+	const struct acpi_rsdp *rsdp = (void *)at;
 	bool wide = at && rsdp->revision >= 2 && rsdp->xsdt;
 	unsigned width = wide ? 8 : 4;
 	const struct acpi_header *root = at ? (void *)(wide ? rsdp->xsdt : rsdp->rsdt) : NULL;

@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The few ACPI tables that the hypervisor reads. */
+/* Finding the machine's ACPI tables. */
 #pragma once
 
+#include "lib/acpi.h"
 #include "lib/types.h"
-
-struct __attribute__((packed)) acpi_header {
-	char signature[4];
-	u32 length;
-	u8 revision, checksum;
-	char oem[6], oem_table[8];
-	u32 oem_revision, creator, creator_revision;
-};
 
 /*
  * The firmware's own RSDP: by the EFI system table, or (0) where a BIOS puts it. 0: not there.

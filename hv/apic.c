@@ -2,15 +2,12 @@
 /* The local APIC by its page or, in x2APIC mode, by its MSRs. */
 #include "hv/apic.h"
 
-#include "hv/insn.h"
+#include "x86/insn.h"
+#include "x86/msr.h"
 
 enum {
-	APIC_ID = 0x20,
-	APIC_ICR_LOW = 0x300,
-	APIC_ICR_HIGH = 0x310,
 	ICR_PENDING = 0x1000,
 	X2_ID = 0x802,
-	X2_ICR = 0x830,
 	PORT_POST = 0x80, /* its cycle takes about 1 us */
 };
 
@@ -34,16 +31,16 @@ void apic_send(u32 to, u32 command)
 	u32 high;
 
 	if (x2apic()) {
-		wrmsr(X2_ICR, (u64)to << 32 | command);
+		wrmsr(MSR_X2APIC_ICR, (u64)to << 32 | command);
 		return;
 	}
 	/* The primary VM may be between its writes of the two halves. */
-	while (*reg(APIC_ICR_LOW) & ICR_PENDING)
+	while (*reg(APIC_ICR) & ICR_PENDING)
 		pause();
 	high = *reg(APIC_ICR_HIGH);
 	*reg(APIC_ICR_HIGH) = to << 24;
-	*reg(APIC_ICR_LOW) = command;
-	while (*reg(APIC_ICR_LOW) & ICR_PENDING)
+	*reg(APIC_ICR) = command;
+	while (*reg(APIC_ICR) & ICR_PENDING)
 		pause();
 	*reg(APIC_ICR_HIGH) = high;
 }

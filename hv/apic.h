@@ -5,6 +5,7 @@
 #include "lib/types.h"
 
 enum { APIC_BASE_X2 = 0x400 }; /* in MSR_APIC_BASE */
+enum { APIC_ID = 0x20, APIC_ICR = 0x300, APIC_ICR_HIGH = 0x310 }; /* offsets in the page */
 
 enum {
 	ICR_NMI = 0x4400,

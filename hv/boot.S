@@ -13,6 +13,16 @@
 /* A label's address in 32-bit code: EBP holds where boot_base lies. */
 #define AT(label) (label - boot_base)(%ebp)
 
+	.macro load_segments
+	movl $0x10, %eax
+	movl %eax, %ds
+	movl %eax, %es
+	movl %eax, %ss
+	xorl %eax, %eax
+	movl %eax, %fs
+	movl %eax, %gs
+	.endm
+
 	.code32
 	.globl boot_entry
 boot_entry:
@@ -117,13 +127,7 @@ enter:
 	lea 1f(%rip), %rax
 	pushq %rax
 	lretq
-1:	movl $0x10, %eax
-	movl %eax, %ds
-	movl %eax, %es
-	movl %eax, %ss
-	xorl %eax, %eax
-	movl %eax, %fs
-	movl %eax, %gs
+1:	load_segments
 	push %rdi
 	push %rsi
 	lea image_start(%rip), %rdi
@@ -166,13 +170,7 @@ ap_trampoline_end:
 	.code64
 	.globl ap_entry, ap_stack
 ap_entry:
-	movl $0x10, %eax
-	movl %eax, %ds
-	movl %eax, %es
-	movl %eax, %ss
-	xorl %eax, %eax
-	movl %eax, %fs
-	movl %eax, %gs
+	load_segments
 	mov ap_stack(%rip), %rsp
 	xorl %ebp, %ebp
 	push %rbp

@@ -2,7 +2,8 @@
 /* What the three ways into the hypervisor (multiboot 1 and 2, UEFI) have in common. */
 #pragma once
 
-#include "hv/memmap.h"
+#include "hv/multiboot.h"
+#include "lib/memmap.h"
 #include "lib/types.h"
 
 enum { BOOT_MODULES = 8 };
@@ -20,13 +21,9 @@ struct boot_info {
 	struct boot_module module[BOOT_MODULES]; /* 0: the primary VM's kernel, 1: its initrd */
 	unsigned modules;
 	hpa_t rsdp; /* 0: to be looked for */
-	/* text or linear frame buffer for the primary VM's screen_info; type 0: none */
-	struct {
-		u64 base;
-		u32 pitch, width, height;
-		u8 bpp, type; /* type 1: linear; 2: EGA text */
-		u8 red_pos, red_size, green_pos, green_size, blue_pos, blue_size;
-	} screen;
+	/* for the primary VM's screen_info; all zero: none */
+	struct mb_frame_buffer screen;
+	struct mb_colours colours;
 	/* UEFI, when its run-time services go on: for boot_params.efi_info; 0: none */
 	u64 efi_system_table, efi_map, efi_map_size, efi_desc_size;
 	u32 efi_desc_version;

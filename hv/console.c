@@ -2,9 +2,10 @@
 /* Lines of text to COM1 and into a ring in memory; and panic. */
 #include "hv/console.h"
 
-#include "hv/insn.h"
+#include "x86/insn.h"
 #include "hv/lock.h"
 #include "hv/trap.h"
+#include "lib/string.h"
 
 enum {
 	COM1 = 0x3f8,
@@ -52,18 +53,12 @@ static void put(char c)
 	put_byte(c);
 }
 
-static void put_text(const char *s, unsigned width, bool left)
+static void put_text(const char *s, unsigned width)
 {
-	unsigned len = 0;
-
-	while (s[len])
-		len++;
-	for (unsigned i = len; !left && i < width; i++)
+	for (size_t len = strlen(s); len < width; len++)
 		put(' ');
-	for (unsigned i = 0; i < len; i++)
-		put(s[i]);
-	for (unsigned i = len; left && i < width; i++)
-		put(' ');
+	while (*s)
+		put(*s++);
 }
 
 static void put_number(u64 value, unsigned base, bool negative, unsigned width, bool zeroes)
@@ -80,23 +75,23 @@ static void put_number(u64 value, unsigned base, bool negative, unsigned width, 
 		text[--at] = '0';
 	if (negative)
 		text[--at] = '-';
-	put_text(text + at, width, false);
+	put_text(text + at, width);
 }
 
 struct verb {
 	unsigned width, longs;
-	bool zeroes, left;
+	bool zeroes;
 	char kind;
 };
 
 static const char *parse(const char *f, struct verb *v)
 {
 	*v = (struct verb){0};
-	for (; *f == '-' || *f == '0'; f++)
-		*(*f == '-' ? &v->left : &v->zeroes) = true;
+	for (; *f == '0'; f++)
+		v->zeroes = true;
 	for (; *f >= '0' && *f <= '9'; f++)
 		v->width = v->width * 10 + (unsigned)(*f - '0');
-	for (; *f == 'l' || *f == 'z'; f++)
+	for (; *f == 'l'; f++)
 		v->longs++;
 	v->kind = *f;
 	return *f ? f + 1 : f;
@@ -108,10 +103,7 @@ static void put_verb(const struct verb *v, va_list *args)
 
 	switch (v->kind) {
 	case 's':
-		put_text(va_arg(*args, const char *), v->width, v->left);
-		break;
-	case 'c':
-		put((char)va_arg(*args, int));
+		put_text(va_arg(*args, const char *), v->width);
 		break;
 	case 'd':
 		number = v->longs ? va_arg(*args, i64) : va_arg(*args, int);
@@ -121,10 +113,6 @@ static void put_verb(const struct verb *v, va_list *args)
 	case 'x':
 		put_number(v->longs ? va_arg(*args, u64) : va_arg(*args, u32), v->kind == 'x' ? 16 : 10, false,
 			v->width, v->zeroes);
-		break;
-	case 'p':
-		put_text("0x", 0, false);
-		put_number(va_arg(*args, u64), 16, false, 0, false);
 		break;
 	default:
 		put(v->kind);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The hypervisor's voice: COM1 and a ring in memory. Any CPU, any time; lines
- * of several CPUs do not mix. Verbs: %s %c %d %u %x %lx %lu %lld.. with width and
- * zero padding, %p.
+ * of several CPUs do not mix. Verbs: %s %d %u %x, with l, width and zero padding.
  */
 #pragma once
 

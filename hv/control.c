@@ -4,9 +4,9 @@
 #include "hv/console.h"
 #include "hv/exit.h"
 #include "hv/guest.h"
-#include "hv/insn.h"
+#include "x86/insn.h"
 #include "hv/page.h"
-#include "hv/string.h"
+#include "lib/string.h"
 #include "x86/state.h"
 
 static struct control_page *control_page;
@@ -51,9 +51,8 @@ void control_init(hpa_t *page)
 }
 
 /* ---- calls without a VM ---- */
-static i64 call_version(struct cpu *cpu, const u64 arg[4])
+static i64 call_version(const u64 arg[4])
 {
-	(void)cpu;
 	(void)arg;
 	return CONTROL_VERSION;
 }
@@ -68,11 +67,10 @@ static void add_cpu(struct control_stats *s, const struct cpu *cpu)
 		s->calls[i] += cpu->calls[i];
 }
 
-static i64 call_stats(struct cpu *cpu, const u64 arg[4])
+static i64 call_stats(const u64 arg[4])
 {
 	struct control_stats *s = (struct control_stats *)arg[0];
 
-	(void)cpu;
 	if (!page_usable(arg[0]))
 		return -CONTROL_BAD_ADDRESS;
 	memset(s, 0, sizeof(*s));
@@ -105,19 +103,18 @@ static const struct {
 	[CALL_VM_SHARE] = {call_vm_share, true},
 	[CALL_VM_CPUID] = {call_vm_cpuid, true},
 	[CALL_VCPU_CREATE] = {call_vcpu_create, true},
-	[CALL_VCPU_RUN] = {call_vcpu_run, false},
 	[CALL_VCPU_GET] = {call_vcpu_get, false},
 	[CALL_VCPU_SET] = {call_vcpu_set, false},
 	[CALL_STATS] = {call_stats, true},
 };
 
-static i64 structure_call(struct cpu *cpu, u64 call, const u64 arg[4])
+static i64 structure_call(u64 call, const u64 arg[4])
 {
 	i64 result;
 
 	if (!structure_try())
 		return -CONTROL_AGAIN;
-	result = calls[call].run(cpu, arg);
+	result = calls[call].run(arg);
 	control_page->free_bytes = page_free_bytes();
 	structure_release();
 	return result;
@@ -135,6 +132,9 @@ bool control_call(struct cpu *cpu, struct hv_vcpu *v)
 		return true;
 	}
 	cpu->calls[call]++;
-	gpr[RAX] = calls[call].structure ? structure_call(cpu, call, arg) : calls[call].run(cpu, arg);
+	if (likely(call == CALL_VCPU_RUN))
+		gpr[RAX] = call_vcpu_run(cpu, arg[0]);
+	else
+		gpr[RAX] = calls[call].structure ? structure_call(call, arg) : calls[call].run(arg);
 	return true;
 }

@@ -7,9 +7,9 @@
 
 #include "hv/cpu.h"
 #include "hv/domain.h"
-#include "hv/insn.h"
+#include "x86/insn.h"
 #include "hv/page.h"
-#include "hv/string.h"
+#include "lib/string.h"
 #include "hv/xstate.h"
 #include "x86/state.h"
 
@@ -147,54 +147,16 @@ static bool msrs_ok(const struct control_state *s)
 	       s->tsc_aux <= UINT32_MAX && !(s->spec_ctrl & ~known.spec_ctrl);
 }
 
-/* Over the old state lies what is to be set: rules join fields of different groups. */
-static void overlay(struct control_state *s, const struct control_state *new, u32 mask)
-{
-	struct control_state old = *s;
-
-	*s = *new;
-	if (!(mask & STATE_SEGMENTS)) {
-		memcpy(&s->es, &old.es, offsetof(struct control_state, cr0));
-		s->cpl = old.cpl;
-	}
-	if (!(mask & STATE_CONTROL))
-		memcpy(&s->cr0, &old.cr0,
-			offsetof(struct control_state, dr0) - offsetof(struct control_state, cr0));
-	if (!(mask & STATE_DEBUG))
-		memcpy(&s->dr0, &old.dr0,
-			offsetof(struct control_state, star) - offsetof(struct control_state, dr0));
-	if (!(mask & STATE_MSRS))
-		memcpy(&s->star, &old.star,
-			offsetof(struct control_state, cpl) - offsetof(struct control_state, star));
-}
-
-void vcpu_get(struct hv_vcpu *v, struct control_state *s, u32 mask)
-{
-	hvm->get(v, s, mask);
-}
-
 int vcpu_set(struct hv_vcpu *v, const struct control_state *s, u32 mask)
 {
-	struct control_state all;
+	struct control_state all = *s;
 
 	if (!known.physical)
 		find_known();
-	hvm->get(v, &all, STATE_ALL);
-	overlay(&all, s, mask);
+	hvm->get(v, &all, STATE_ALL & ~mask); /* rules join fields of different groups */
 	if (!control_ok(&all) || !segments_ok(&all) || !msrs_ok(&all) || (all.dr6 | all.dr7) >> 32)
 		return -EINVAL;
 	hvm->set(v, &all, mask);
-	return 0;
-}
-
-void vcpu_get_xsave(struct hv_vcpu *v, void *image)
-{
-	xstate_export(image, v->xsave);
-}
-
-int vcpu_set_xsave(struct hv_vcpu *v, const void *image)
-{
-	xstate_import(v->xsave, image);
 	return 0;
 }
 

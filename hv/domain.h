@@ -10,7 +10,7 @@
 
 #include "hv/hvm.h"
 #include "hv/lock.h"
-#include "hv/memmap.h"
+#include "lib/memmap.h"
 #include "lib/types.h"
 
 enum { DOMAIN_MAX = 16, VCPU_MAX = 128 };
@@ -82,14 +82,10 @@ extern unsigned npt_largest; /* level of the largest pages: 3 (1 GiB) or 2 */
 void domain_flush(struct domain *d);
 
 /*
- * The state of a vCPU that no CPU has loaded (for the primary's: hvm->save and
- * ->load around it). set checks all that a CPU would, and all of it first. 0 or -EINVAL.
+ * Sets the state of a vCPU that no CPU has loaded (for the primary's: hvm->save and
+ * ->load around it): hvm->set with all the checks that a CPU would do first. 0 or -EINVAL.
  */
-void vcpu_get(struct hv_vcpu *v, struct control_state *s, u32 mask);
 int vcpu_set(struct hv_vcpu *v, const struct control_state *s, u32 mask);
-/* The XSAVE image (STATE_XSAVE): a page in standard format. */
-void vcpu_get_xsave(struct hv_vcpu *v, void *image);
-int vcpu_set_xsave(struct hv_vcpu *v, const void *image);
 /* The architectural reset: real mode at f000:fff0. */
 void vcpu_reset_state(struct control_state *s);
 /* Allocates what all vCPUs have (hw, xsave), puts it into the reset state. 0 or -ENOMEM. */

@@ -8,8 +8,9 @@
 
 #include "hv/boot.h"
 #include "hv/domain.h"
-#include "hv/insn.h"
-#include "hv/string.h"
+#include "x86/insn.h"
+#include "x86/msr.h"
+#include "lib/string.h"
 #include "x86/state.h"
 
 #include <errno.h>

@@ -8,7 +8,8 @@
 
 #include "hv/exit.h"
 #include "hv/page.h"
-#include "hv/string.h"
+#include "hv/xstate.h"
+#include "lib/string.h"
 #include "x86/state.h"
 
 struct domain domains[DOMAIN_MAX];
@@ -32,12 +33,19 @@ struct domain *domain_find(u64 handle)
 	return slot < DOMAIN_MAX && domains[slot].handle == handle ? &domains[slot] : NULL;
 }
 
-i64 call_vm_create(struct cpu *cpu, const u64 arg[4])
+i64 domain_living(u64 handle, struct domain **d)
+{
+	*d = domain_find(handle);
+	if (!*d)
+		return -CONTROL_BAD_HANDLE;
+	return (*d)->ending ? -CONTROL_BAD_STATE : 0;
+}
+
+i64 call_vm_create(const u64 arg[4])
 {
 	unsigned slot = 0;
 	struct domain *d;
 
-	(void)cpu;
 	if (arg[0] & ~(u64)VM_PRIVATE)
 		return -CONTROL_BAD_ARGUMENT;
 	while (slot < DOMAIN_MAX && domains[slot].handle)
@@ -90,11 +98,10 @@ i64 domain_end(struct domain *d)
 	return 0;
 }
 
-i64 call_vm_destroy(struct cpu *cpu, const u64 arg[4])
+i64 call_vm_destroy(const u64 arg[4])
 {
 	struct domain *d = domain_find(arg[0]);
 
-	(void)cpu;
 	return d ? domain_end(d) : -CONTROL_BAD_HANDLE;
 }
 
@@ -137,11 +144,10 @@ static const struct control_cpuid *find_cpuid(const struct domain *d, u32 leaf, 
 }
 
 /* Once in a VM's life, and before it has a vCPU: so nobody reads the table meanwhile. */
-i64 call_vm_cpuid(struct cpu *cpu, const u64 arg[4])
+i64 call_vm_cpuid(const u64 arg[4])
 {
 	struct domain *d = domain_find(arg[0]);
 
-	(void)cpu;
 	if (!d)
 		return -CONTROL_BAD_HANDLE;
 	if (!page_usable(arg[1]))
@@ -190,17 +196,14 @@ static i64 claim_pages(struct domain *d, u64 page, u64 xsave_page)
 	return err;
 }
 
-i64 call_vcpu_create(struct cpu *cpu, const u64 arg[4])
+i64 call_vcpu_create(const u64 arg[4])
 {
-	struct domain *d = domain_find(arg[0]);
 	unsigned slot = 0;
-	i64 result;
+	struct domain *d;
+	i64 result = domain_living(arg[0], &d);
 
-	(void)cpu;
-	if (!d)
-		return -CONTROL_BAD_HANDLE;
-	if (d->ending)
-		return -CONTROL_BAD_STATE;
+	if (result)
+		return result;
 	while (slot < VCPU_MAX && vcpus[slot].domain)
 		slot++;
 	if (slot == VCPU_MAX)
@@ -240,32 +243,30 @@ static void vcpu_put(struct hv_vcpu *v)
 	atomic_store_explicit(&v->busy, false, memory_order_release);
 }
 
-i64 call_vcpu_get(struct cpu *cpu, const u64 arg[4])
+i64 call_vcpu_get(const u64 arg[4])
 {
 	struct hv_vcpu *v;
 	i64 error;
 
-	(void)cpu;
 	if (arg[1] & ~(u64)STATE_ALL)
 		return -CONTROL_BAD_ARGUMENT;
 	v = vcpu_get_hold(arg[0], &error);
 	if (!v)
 		return error;
-	vcpu_get(v, &v->page->state, arg[1] & ~STATE_XSAVE);
+	hvm->get(v, &v->page->state, arg[1] & ~STATE_XSAVE);
 	if (arg[1] & STATE_XSAVE)
-		vcpu_get_xsave(v, v->xsave_page);
+		memcpy(v->xsave_page, v->xsave, PAGE_SIZE);
 	vcpu_put(v);
 	return 0;
 }
 
 /* The state is checked where the VMM cannot change it any more. */
-i64 call_vcpu_set(struct cpu *cpu, const u64 arg[4])
+i64 call_vcpu_set(const u64 arg[4])
 {
 	struct control_state state;
 	struct hv_vcpu *v;
 	i64 error;
 
-	(void)cpu;
 	if (arg[1] & ~(u64)STATE_ALL)
 		return -CONTROL_BAD_ARGUMENT;
 	v = vcpu_get_hold(arg[0], &error);
@@ -273,8 +274,8 @@ i64 call_vcpu_set(struct cpu *cpu, const u64 arg[4])
 		return error;
 	memcpy(&state, &v->page->state, sizeof(state));
 	error = vcpu_set(v, &state, arg[1] & ~STATE_XSAVE) ? -CONTROL_BAD_STATE : 0;
-	if (!error && arg[1] & STATE_XSAVE && vcpu_set_xsave(v, v->xsave_page))
-		error = -CONTROL_BAD_STATE;
+	if (!error && arg[1] & STATE_XSAVE)
+		xstate_import(v->xsave, v->xsave_page);
 	if (!error && arg[1] & STATE_CONTROL) {
 		v->page->record.rip = state.rip;
 		v->page->record.rflags = state.rflags;
@@ -307,11 +308,11 @@ static enum control_reason why_not(struct hv_vcpu *v)
 	return REASON_COUNT;
 }
 
-i64 call_vcpu_run(struct cpu *cpu, const u64 arg[4])
+i64 call_vcpu_run(struct cpu *cpu, u64 handle)
 {
 	enum control_reason reason;
 	i64 error;
-	struct hv_vcpu *v = vcpu_get_hold(arg[0], &error);
+	struct hv_vcpu *v = vcpu_get_hold(handle, &error);
 
 	if (unlikely(!v))
 		return error;
@@ -344,11 +345,10 @@ static void leave(struct cpu *cpu, struct hv_vcpu *v, enum control_reason reason
 /* ---- exits: a reason for the VMM, or HANDLED ---- */
 enum { HANDLED = -1 };
 
-static int exit_cpuid(struct hv_vcpu *v, struct hv_exit *exit, struct control_record *r)
+static int exit_cpuid(struct hv_vcpu *v, struct hv_exit *exit)
 {
 	const struct control_cpuid *c = find_cpuid(v->domain, v->gpr[RAX], v->gpr[RCX]);
 
-	(void)r;
 	if (!c)
 		return REASON_CPUID;
 	v->gpr[RAX] = c->eax;
@@ -359,9 +359,10 @@ static int exit_cpuid(struct hv_vcpu *v, struct hv_exit *exit, struct control_re
 	return HANDLED;
 }
 
-static int exit_io(struct hv_vcpu *v, struct hv_exit *exit, struct control_record *r)
+static int exit_io(struct hv_vcpu *v, struct hv_exit *exit)
 {
-	(void)v;
+	struct control_record *r = &v->page->record;
+
 	r->io.port = exit->io.port;
 	r->io.size = exit->io.size;
 	r->io.in = exit->io.in;
@@ -370,34 +371,31 @@ static int exit_io(struct hv_vcpu *v, struct hv_exit *exit, struct control_recor
 	return REASON_IO;
 }
 
-static int exit_npf(struct hv_vcpu *v, struct hv_exit *exit, struct control_record *r)
+static int exit_npf(struct hv_vcpu *v, struct hv_exit *exit)
 {
-	(void)v;
-	r->mmio.gpa = exit->npf.gpa;
-	r->mmio.error = exit->npf.error;
+	v->page->record.mmio.gpa = exit->npf.gpa;
+	v->page->record.mmio.error = exit->npf.error;
 	return REASON_MMIO;
 }
 
-static int exit_msr(struct hv_vcpu *v, struct hv_exit *exit, struct control_record *r)
+static int exit_msr(struct hv_vcpu *v, struct hv_exit *exit)
 {
-	r->msr.index = v->gpr[RCX];
-	r->msr.write = exit->reason == EXIT_WRMSR;
+	v->page->record.msr.index = v->gpr[RCX];
+	v->page->record.msr.write = exit->reason == EXIT_WRMSR;
 	return REASON_MSR;
 }
 
-static int exit_hlt(struct hv_vcpu *v, struct hv_exit *exit, struct control_record *r)
+static int exit_hlt(struct hv_vcpu *v, struct hv_exit *exit)
 {
-	(void)r;
 	hvm->skip(v, exit->length);
 	exit->length = 0; /* next_rip is rip */
 	return REASON_HLT;
 }
 
-static int exit_undefined(struct hv_vcpu *v, struct hv_exit *exit, struct control_record *r)
+static int exit_undefined(struct hv_vcpu *v, struct hv_exit *exit)
 {
 	(void)exit;
-	(void)r;
-	hvm->inject(v, BIT(31) | 3 << 8 | VEC_UD, 0);
+	vcpu_fault(v, VEC_UD, false, 0);
 	return HANDLED;
 }
 
@@ -405,28 +403,26 @@ static int exit_undefined(struct hv_vcpu *v, struct hv_exit *exit, struct contro
  * #DB and #AC are intercepted so that their delivery cannot raise them for ever:
  * each round is an exit, and interrupts come through. #MC is the machine's.
  */
-static int exit_exception(struct hv_vcpu *v, struct hv_exit *exit, struct control_record *r)
+static int exit_exception(struct hv_vcpu *v, struct hv_exit *exit)
 {
 	u32 vector = exit->exception.vector;
 
-	(void)r;
 	if (vector == VEC_MC) {
-		hvm->inject(this_cpu()->primary, BIT(31) | 3 << 8 | VEC_MC, 0);
+		vcpu_fault(this_cpu()->primary, VEC_MC, false, 0);
 		return REASON_INTERRUPTED;
 	}
-	hvm->inject(v, BIT(31) | 3 << 8 | vector | (vector == VEC_AC ? BIT(11) : 0), 0);
+	vcpu_fault(v, vector, vector == VEC_AC, 0);
 	return HANDLED;
 }
 
-static int exit_failed(struct hv_vcpu *v, struct hv_exit *exit, struct control_record *r)
+static int exit_failed(struct hv_vcpu *v, struct hv_exit *exit)
 {
-	(void)v;
-	r->qualification[0] = exit->raw;
+	v->page->record.qualification[0] = exit->raw;
 	return REASON_ENTRY_FAILED;
 }
 
 static const struct {
-	int (*handle)(struct hv_vcpu *v, struct hv_exit *exit, struct control_record *r);
+	int (*handle)(struct hv_vcpu *v, struct hv_exit *exit);
 	enum control_reason reason; /* without handle */
 } exits[EXIT_REASONS] = {
 	[EXIT_INTR] = {NULL, REASON_INTERRUPTED},
@@ -463,7 +459,7 @@ void guest_exit(struct cpu *cpu, struct hv_vcpu *v, struct hv_exit *exit)
 	int reason = exits[exit->reason].reason;
 
 	if (exits[exit->reason].handle)
-		reason = exits[exit->reason].handle(v, exit, r);
+		reason = exits[exit->reason].handle(v, exit);
 	if (reason == HANDLED)
 		return;
 	hvm->record_out(v, r);

@@ -14,19 +14,21 @@
 #include "hv/domain.h"
 
 /* arg: RSI, RDX, RCX, R8. A result or -enum control_error. */
-typedef i64 (*call_function)(struct cpu *cpu, const u64 arg[4]);
+typedef i64 (*call_function)(const u64 arg[4]);
 
 /* guest.c */
 extern struct domain domains[DOMAIN_MAX];
 extern struct hv_vcpu vcpus[VCPU_MAX];
 struct domain *domain_find(u64 handle);
-i64 call_vm_create(struct cpu *cpu, const u64 arg[4]);
-i64 call_vm_destroy(struct cpu *cpu, const u64 arg[4]);
-i64 call_vm_cpuid(struct cpu *cpu, const u64 arg[4]);
-i64 call_vcpu_create(struct cpu *cpu, const u64 arg[4]);
-i64 call_vcpu_run(struct cpu *cpu, const u64 arg[4]);
-i64 call_vcpu_get(struct cpu *cpu, const u64 arg[4]);
-i64 call_vcpu_set(struct cpu *cpu, const u64 arg[4]);
+/* The VM, which has not begun to end. 0 or an error. */
+i64 domain_living(u64 handle, struct domain **d);
+i64 call_vm_create(const u64 arg[4]);
+i64 call_vm_destroy(const u64 arg[4]);
+i64 call_vm_cpuid(const u64 arg[4]);
+i64 call_vcpu_create(const u64 arg[4]);
+i64 call_vcpu_run(struct cpu *cpu, u64 handle);
+i64 call_vcpu_get(const u64 arg[4]);
+i64 call_vcpu_set(const u64 arg[4]);
 /*
  * One step of a VM's end, which begins here if it has not: no vCPU enters any
  * more, all memory is scrubbed and given back, tables are freed. -CONTROL_AGAIN until
@@ -37,9 +39,9 @@ i64 domain_end(struct domain *d);
 /* guest_memory.c */
 bool structure_try(void);
 void structure_release(void);
-i64 call_vm_map(struct cpu *cpu, const u64 arg[4]);
-i64 call_vm_unmap(struct cpu *cpu, const u64 arg[4]);
-i64 call_vm_share(struct cpu *cpu, const u64 arg[4]);
+i64 call_vm_map(const u64 arg[4]);
+i64 call_vm_unmap(const u64 arg[4]);
+i64 call_vm_share(const u64 arg[4]);
 /* A page of the primary VM that a call may read or write; it is nobody's private page. */
 bool page_usable(u64 pa);
 /* Makes d the owner of a page of the primary VM, which keeps its access to it; and the reverse. */

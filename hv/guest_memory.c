@@ -9,7 +9,7 @@
 
 #include "hv/exit.h"
 #include "hv/guest.h"
-#include "hv/string.h"
+#include "lib/string.h"
 
 enum { STEPS = 8 * CONTROL_BATCH }; /* table entries that one call looks at */
 
@@ -221,18 +221,15 @@ static void unmap_frames(struct domain *d, u64 gpa, unsigned mapped, unsigned cl
 	}
 }
 
-i64 call_vm_map(struct cpu *cpu, const u64 arg[4])
+i64 call_vm_map(const u64 arg[4])
 {
-	struct domain *d = domain_find(arg[0]);
 	unsigned claimed, mapped = 0;
 	u64 gpa = arg[1], n = arg[3];
-	i64 err;
+	struct domain *d;
+	i64 err = domain_living(arg[0], &d);
 
-	(void)cpu;
-	if (!d)
-		return -CONTROL_BAD_HANDLE;
-	if (d->ending)
-		return -CONTROL_BAD_STATE;
+	if (err)
+		return err;
 	if (!n || n > CONTROL_BATCH)
 		return -CONTROL_BAD_ARGUMENT;
 	if (gpa & ~PAGE_MASK || !page_usable(arg[2]))
@@ -327,22 +324,20 @@ i64 memory_give_back(struct domain *d)
 /* RSI vm, RDX gpa, RCX pages: the range, checked. */
 static i64 range_of(const u64 arg[4], struct domain **d)
 {
-	*d = domain_find(arg[0]);
-	if (!*d)
-		return -CONTROL_BAD_HANDLE;
-	if ((*d)->ending)
-		return -CONTROL_BAD_STATE;
+	i64 err = domain_living(arg[0], d);
+
+	if (err)
+		return err;
 	if (arg[1] & ~PAGE_MASK || arg[1] > GPA_END || arg[2] > (GPA_END - arg[1]) / PAGE_SIZE)
 		return -CONTROL_BAD_ADDRESS;
 	return 0;
 }
 
-i64 call_vm_unmap(struct cpu *cpu, const u64 arg[4])
+i64 call_vm_unmap(const u64 arg[4])
 {
 	struct domain *d;
 	i64 err = range_of(arg, &d);
 
-	(void)cpu;
 	return err ? err : give_back(d, arg[1], arg[1] + arg[2] * PAGE_SIZE);
 }
 
@@ -364,13 +359,12 @@ static u64 share(struct domain *d, u64 gpa, u64 end)
 	return size;
 }
 
-i64 call_vm_share(struct cpu *cpu, const u64 arg[4])
+i64 call_vm_share(const u64 arg[4])
 {
 	u64 gpa, end, size;
 	struct domain *d;
 	i64 err = range_of(arg, &d);
 
-	(void)cpu;
 	if (err)
 		return err;
 	end = arg[1] + arg[2] * PAGE_SIZE;

@@ -117,3 +117,9 @@ struct hvm_ops {
 
 extern const struct hvm_ops svm_ops;
 extern const struct hvm_ops *hvm;
+
+/* An exception in a VM's code. */
+static inline void vcpu_fault(struct hv_vcpu *v, unsigned vector, bool has_error, u32 error)
+{
+	hvm->inject(v, (u32)BIT(31) | 3 << 8 | (has_error ? BIT(11) : 0) | vector, error);
+}

@@ -7,14 +7,12 @@
  * there are no exits any more.
  */
 #include "hv/apic.h"
-#include "hv/insn.h"
+#include "x86/insn.h"
+#include "x86/msr.h"
 #include "hv/primary.h"
-#include "hv/string.h"
-#include "hv/svm.h"
+#include "lib/string.h"
 
 enum {
-	ICR = 0x300,
-	ICR_HIGH = 0x310,
 	ICR_MODE = 7 << 8,
 	ICR_MODE_INIT = 5 << 8,
 	ICR_MODE_SIPI = 6 << 8,
@@ -149,7 +147,7 @@ static void write_real(u32 low, u32 destination)
 	if (rdmsr(MSR_APIC_BASE) & APIC_BASE_X2)
 		wrmsr(MSR_X2APIC_ICR, (u64)destination << 32 | low);
 	else
-		*(volatile u32 *)(page + ICR) = low;
+		*(volatile u32 *)(page + APIC_ICR) = low;
 }
 
 void lapic_write_icr(struct cpu *cpu, u32 low, u32 destination)
@@ -177,8 +175,8 @@ void lapic_access(struct cpu *cpu, u64 gpa, unsigned size, bool write, u64 *valu
 		*value = *reg >> 8 * (gpa & 3);
 	else if (size < 4 || gpa & 3)
 		return; /* the registers take nothing else */
-	else if (offset == ICR)
-		lapic_write_icr(cpu, (u32)*value, *(volatile u32 *)(page + ICR_HIGH) >> 24);
+	else if (offset == APIC_ICR)
+		lapic_write_icr(cpu, (u32)*value, *(volatile u32 *)(page + APIC_ICR_HIGH) >> 24);
 	else
 		*reg = (u32)*value;
 }

@@ -5,17 +5,27 @@
  * finds beside itself (struct block) goes below 640 KiB, where it never
  * unpacks itself to; the initrd stays where the boot loader has put it.
  */
-#include "hv/linux.h"
+#include <asm/bootparam.h>
+#include <errno.h>
 
 #include "hv/boot.h"
 #include "hv/console.h"
 #include "hv/efi.h"
 #include "hv/exit.h"
-#include "hv/string.h"
-
-#include <errno.h>
+#include "lib/string.h"
+#include "x86/state.h"
 
 enum {
+	HEADER = 0x1f1, /* offset in the file */
+	HEADER_MAGIC = 0x53726448, /* "HdrS" */
+	PROTOCOL_64BIT = 0x020c, /* the first version with xloadflags */
+	ENTRY_64 = 0x200,
+	SECTOR = 512,
+	EFI64_LOADER = 0x34364c45, /* "EL64" */
+	SCREEN_VGA = 1,
+	SCREEN_VESA = 0x23,
+	SCREEN_EFI = 0x70,
+	SCREEN_64BIT = 2, /* its base */
 	LOW = 0x10000, /* below it, the firmware may keep something */
 	LOADER_UNKNOWN = 0xff,
 	PTE_P = 1,
@@ -25,14 +35,10 @@ enum {
 	SEL_DATA = 0x18,
 	ATTR_CODE = 0xa9b,
 	ATTR_DATA = 0xc93,
-	EFER_LONG = 0x500, /* LME, LMA */
 };
 
-#define CR0_LONG 0x80000031 /* PG, NE, ET, PE */
-#define CR4_LONG 0x20 /* PAE */
-
 struct block {
-	struct linux_params params;
+	struct boot_params params;
 	u64 pml4[512], pdpt[512], directory[4 * 512];
 	u64 gdt[4];
 	char command_line[512];
@@ -43,7 +49,7 @@ struct block {
 struct load {
 	const struct boot_info *boot;
 	struct memmap map; /* with what is taken */
-	struct linux_header header;
+	struct setup_header header;
 	struct block *block;
 	hpa_t base; /* of the kernel */
 };
@@ -70,25 +76,25 @@ static int take(struct load *l, hpa_t base, u64 size)
 static int check_kernel(struct load *l)
 {
 	const struct boot_module *kernel = &l->boot->module[0];
-	const struct linux_header *h = &l->header;
+	const struct setup_header *h = &l->header;
 
 	if (!l->boot->modules || kernel->size < PAGE_SIZE)
 		return -ENOENT;
-	memcpy(&l->header, (void *)(kernel->base + LINUX_HEADER), sizeof(l->header));
-	if (h->magic != LINUX_MAGIC || h->version < LINUX_64BIT)
+	memcpy(&l->header, (void *)(kernel->base + HEADER), sizeof(l->header));
+	if (h->header != HEADER_MAGIC || h->version < PROTOCOL_64BIT)
 		return -ENOEXEC;
-	if (!(h->load_flags & LINUX_LOADED_HIGH) || !(h->xload_flags & LINUX_KERNEL_64))
+	if (!(h->loadflags & LOADED_HIGH) || !(h->xloadflags & XLF_KERNEL_64))
 		return -ENOEXEC;
-	if (!h->alignment || h->alignment & (h->alignment - 1))
+	if (!h->kernel_alignment || h->kernel_alignment & (h->kernel_alignment - 1))
 		return -ENOEXEC;
 	return 0;
 }
 
 static u64 payload_offset(const struct load *l)
 {
-	u64 sectors = l->header.setup_sectors ? l->header.setup_sectors : 4;
+	u64 sectors = l->header.setup_sects ? l->header.setup_sects : 4;
 
-	return (sectors + 1) * LINUX_SECTOR;
+	return (sectors + 1) * SECTOR;
 }
 
 /* The memory that everything goes to. The modules lie where they lie. */
@@ -97,7 +103,7 @@ static int plan(struct load *l)
 	const struct boot_info *boot = l->boot;
 	u64 block_size = ALIGN_UP(sizeof(struct block) + boot->efi_map_size + 2 * boot->efi_desc_size, PAGE_SIZE);
 	u64 need = MAX((u64)l->header.init_size, boot->module[0].size);
-	hpa_t preferred = l->header.preferred_address;
+	hpa_t preferred = l->header.pref_address;
 
 	if (boot->modules > 1 && take(l, boot->module[1].base, boot->module[1].size))
 		return -ENOSPC;
@@ -109,8 +115,8 @@ static int plan(struct load *l)
 	memset(l->block, 0, block_size);
 	if (memmap_is(&l->map, preferred, need, MEM_RAM))
 		l->base = preferred;
-	else if (l->header.relocatable)
-		l->base = find(&l->map, MIB(1), GIB(4), need, l->header.alignment);
+	else if (l->header.relocatable_kernel)
+		l->base = find(&l->map, MIB(1), GIB(4), need, l->header.kernel_alignment);
 	return l->base ? 0 : -ENOMEM;
 }
 
@@ -118,44 +124,49 @@ static int plan(struct load *l)
 
 static void put_map(struct load *l, const struct memmap *map)
 {
-	struct linux_params *p = &l->block->params;
+	struct boot_params *p = &l->block->params;
 
 	for (unsigned i = 0; i < map->count; i++) {
 		const struct mem_range *r = &map->range[i];
 
-		if (r->type != MEM_HYPERVISOR && p->e820_count < LINUX_E820_MAX)
-			p->e820[p->e820_count++] = (struct linux_e820){r->base, r->size, r->type};
+		if (r->type != MEM_HYPERVISOR && p->e820_entries < E820_MAX_ENTRIES_ZEROPAGE)
+			p->e820_table[p->e820_entries++] = (struct boot_e820_entry){r->base, r->size, r->type};
 	}
 }
 
 static void put_screen(struct load *l)
 {
-	struct linux_screen *s = &l->block->params.screen;
-	__typeof__(&l->boot->screen) from = &l->boot->screen;
+	struct screen_info *s = &l->block->params.screen_info;
+	const struct mb_frame_buffer *from = &l->boot->screen;
+	const struct mb_colours *c = &l->boot->colours;
 	bool efi = l->boot->efi_system_table;
 	u32 bytes = from->pitch * from->height;
 
-	if (from->type != 1 && !efi)
-		*s = (struct linux_screen){.mode = 3, .columns = 80, .lines = 25, .type = LINUX_VGA, .points = 16};
-	if (from->type != 1)
+	if (from->type != MB_LINEAR && !efi)
+		*s = (struct screen_info){.orig_video_mode = 3,
+			.orig_video_cols = 80,
+			.orig_video_lines = 25,
+			.orig_video_isVGA = SCREEN_VGA,
+			.orig_video_points = 16};
+	if (from->type != MB_LINEAR)
 		return;
-	s->type = efi ? LINUX_EFI_LFB : LINUX_VESA_LFB;
-	s->width = (u16)from->width;
-	s->height = (u16)from->height;
-	s->depth = from->bpp;
-	s->pitch = (u16)from->pitch;
-	s->base = (u32)from->base;
-	s->base_high = (u32)(from->base >> 32);
-	s->capabilities = s->base_high ? LINUX_LFB_64BIT : 0;
-	s->size = efi ? bytes : (bytes + 0xffff) >> 16;
-	s->red_pos = from->red_pos;
-	s->red_size = from->red_size;
-	s->green_pos = from->green_pos;
-	s->green_size = from->green_size;
-	s->blue_pos = from->blue_pos;
-	s->blue_size = from->blue_size;
-	s->reserved_size = from->bpp == 32 ? 8 : 0;
-	s->reserved_pos = from->bpp == 32 ? 24 : 0;
+	s->orig_video_isVGA = efi ? SCREEN_EFI : SCREEN_VESA;
+	s->lfb_width = (u16)from->width;
+	s->lfb_height = (u16)from->height;
+	s->lfb_depth = from->bpp;
+	s->lfb_linelength = (u16)from->pitch;
+	s->lfb_base = (u32)from->base;
+	s->ext_lfb_base = (u32)(from->base >> 32);
+	s->capabilities = s->ext_lfb_base ? SCREEN_64BIT : 0;
+	s->lfb_size = efi ? bytes : (bytes + 0xffff) >> 16;
+	s->red_pos = c->red_pos;
+	s->red_size = c->red_size;
+	s->green_pos = c->green_pos;
+	s->green_size = c->green_size;
+	s->blue_pos = c->blue_pos;
+	s->blue_size = c->blue_size;
+	s->rsvd_size = from->bpp == 32 ? 8 : 0;
+	s->rsvd_pos = from->bpp == 32 ? 24 : 0;
 }
 
 /* The part of a descriptor that lies in [from, to). */
@@ -168,18 +179,18 @@ static void put_part(struct load *l, const struct efi_descriptor *d, u64 from, u
 	to = MIN(to, end);
 	if (from >= to)
 		return;
-	out = (void *)(l->block->efi_map + l->block->params.efi.map_size);
+	out = (void *)(l->block->efi_map + l->block->params.efi_info.efi_memmap_size);
 	memcpy(out, d, l->boot->efi_desc_size);
 	out->base = from;
 	out->pages = (to - from) / PAGE_SIZE;
-	l->block->params.efi.map_size += (u32)l->boot->efi_desc_size;
+	l->block->params.efi_info.efi_memmap_size += (u32)l->boot->efi_desc_size;
 }
 
 /* The firmware's map without us. One descriptor at most becomes two. */
 static void put_efi(struct load *l)
 {
 	const struct boot_info *boot = l->boot;
-	struct linux_efi *efi = &l->block->params.efi;
+	struct boot_params *p = &l->block->params;
 
 	if (!boot->efi_system_table || !boot->efi_map || boot->efi_desc_size < sizeof(struct efi_descriptor))
 		return;
@@ -189,30 +200,30 @@ static void put_efi(struct load *l)
 		put_part(l, d, 0, (u64)image_start);
 		put_part(l, d, (u64)image_end, UINT64_MAX);
 	}
-	efi->signature = LINUX_EFI64;
-	efi->descriptor_size = (u32)boot->efi_desc_size;
-	efi->version = boot->efi_desc_version;
-	efi->map = (u32)(u64)l->block->efi_map;
-	efi->system_table = (u32)boot->efi_system_table;
-	efi->system_table_high = (u32)(boot->efi_system_table >> 32);
+	p->efi_info.efi_loader_signature = EFI64_LOADER;
+	p->efi_info.efi_memdesc_size = (u32)boot->efi_desc_size;
+	p->efi_info.efi_memdesc_version = boot->efi_desc_version;
+	p->efi_info.efi_memmap = (u32)(u64)l->block->efi_map;
+	p->efi_info.efi_systab = (u32)boot->efi_system_table;
+	p->efi_info.efi_systab_hi = (u32)(boot->efi_system_table >> 32);
 }
 
 static void put_params(struct load *l, const struct memmap *map)
 {
-	struct linux_params *p = &l->block->params;
+	struct boot_params *p = &l->block->params;
 
-	p->header = l->header;
-	p->header.video_mode = 0xffff; /* normal */
-	p->header.loader = LOADER_UNKNOWN;
+	p->hdr = l->header;
+	p->hdr.vid_mode = 0xffff; /* normal */
+	p->hdr.type_of_loader = LOADER_UNKNOWN;
 	copy_string(l->block->command_line, l->boot->module[0].args, sizeof(l->block->command_line));
-	p->header.command_line = (u32)(u64)l->block->command_line;
+	p->hdr.cmd_line_ptr = (u32)(u64)l->block->command_line;
 	if (l->boot->modules > 1) {
-		p->header.ramdisk = (u32)l->boot->module[1].base;
-		p->ramdisk_high = (u32)(l->boot->module[1].base >> 32);
-		p->header.ramdisk_size = (u32)l->boot->module[1].size;
-		p->ramdisk_size_high = (u32)(l->boot->module[1].size >> 32);
+		p->hdr.ramdisk_image = (u32)l->boot->module[1].base;
+		p->ext_ramdisk_image = (u32)(l->boot->module[1].base >> 32);
+		p->hdr.ramdisk_size = (u32)l->boot->module[1].size;
+		p->ext_ramdisk_size = (u32)(l->boot->module[1].size >> 32);
 	}
-	p->rsdp = l->boot->rsdp;
+	p->acpi_rsdp_addr = l->boot->rsdp;
 	put_map(l, map);
 	put_screen(l);
 	put_efi(l);
@@ -243,14 +254,14 @@ static int set_entry(struct load *l, struct hv_vcpu *v)
 	s.cs = (struct control_segment){SEL_CODE, ATTR_CODE, UINT32_MAX, 0};
 	s.gdtr = (struct control_segment){.limit = sizeof(b->gdt) - 1, .base = (u64)b->gdt};
 	s.idtr = (struct control_segment){0};
-	s.cr0 = CR0_LONG;
+	s.cr0 = CR0_PG | CR0_NE | CR0_ET | CR0_PE;
 	s.cr3 = (u64)b->pml4;
-	s.cr4 = CR4_LONG;
-	s.efer = EFER_LONG;
-	s.rip = l->base + LINUX_ENTRY_64;
+	s.cr4 = CR4_PAE;
+	s.efer = EFER_LME | EFER_LMA;
+	s.rip = l->base + ENTRY_64;
 	memset(v->gpr, 0, 16 * sizeof(*v->gpr));
-	v->gpr[6] = (u64)&b->params;
-	v->gpr[4] = (u64)(b->stack + sizeof(b->stack));
+	v->gpr[RSI] = (u64)&b->params;
+	v->gpr[RSP] = (u64)(b->stack + sizeof(b->stack));
 	return vcpu_set(v, &s, STATE_SEGMENTS | STATE_CONTROL | STATE_DEBUG | STATE_MSRS);
 }
 

@@ -6,15 +6,33 @@
 #include "hv/cpu.h"
 #include "hv/efi.h"
 #include "hv/exit.h"
-#include "hv/insn.h"
+#include "x86/insn.h"
 #include "hv/page.h"
-#include "hv/paging.h"
-#include "hv/string.h"
+#include "lib/string.h"
 #include "hv/trap.h"
 
 extern u8 pool_start[];
 
 const struct hvm_ops *hvm = &svm_ops;
+
+static const char *name_of(u32 type)
+{
+	static const char *const names[] = {"?", "RAM", "reserved", "ACPI tables", "ACPI NVS", "bad"};
+
+	if (type == MEM_HYPERVISOR)
+		return "hypervisor";
+	return type < ARRAY_SIZE(names) ? names[type] : "reserved (other)";
+}
+
+static void print_map(const struct memmap *map, const char *title)
+{
+	print("%s\n", title);
+	for (unsigned i = 0; i < map->count; i++) {
+		const struct mem_range *r = &map->range[i];
+
+		print("  %016lx-%016lx %10lu KiB  %s\n", r->base, r->base + r->size - 1, r->size >> 10, name_of(r->type));
+	}
+}
 
 static u64 ram_of(const struct memmap *map)
 {
@@ -37,10 +55,10 @@ static void leave_map(struct boot_info *boot)
 {
 	u64 all = ram_of(&boot->map), size = (u64)(image_end - image_start);
 
-	memmap_print(&boot->map, "mullion: memory as the firmware has it:");
+	print_map(&boot->map, "mullion: memory as the firmware has it:");
 	if (memmap_set(&boot->map, (u64)image_start, size, MEM_HYPERVISOR))
 		panic("no room in the memory map");
-	memmap_print(&boot->map, "mullion: memory with the hypervisor in it; the primary VM has the rest:");
+	print_map(&boot->map, "mullion: memory with the hypervisor in it; the primary VM has the rest:");
 	print("mullion: keeps %lu KiB of %lu MiB\n", size >> 10, all >> 20);
 }
 

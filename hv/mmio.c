@@ -7,7 +7,6 @@
 #include "hv/console.h"
 #include "hv/exit.h"
 #include "hv/primary.h"
-#include "hv/string.h"
 #include "x86/cpuid.h"
 #include "x86/emulate.h"
 
@@ -68,16 +67,46 @@ static bool walk(struct access *a, u64 gva, unsigned access, u64 *gpa)
 	return true;
 }
 
-/* Devices below 4 GiB that are not hooked; no instruction of a sane system has both. Never a guest's private page. */
-static bool device(u64 gpa, unsigned size, bool write, u64 *value)
+/* In one access of the width that it has: of single bytes a device's register takes none. */
+static u64 read_at(const volatile void *at, unsigned size)
 {
-	if (gpa >= GIB(4) - size || memmap_is(&primary_map, gpa, 1, MEM_RAM))
-		return false;
-	if (write)
-		memcpy((void *)gpa, value, size);
-	else
-		memcpy(value, (void *)gpa, size);
-	return true;
+	switch (size) {
+	case 1:
+		return *(const volatile u8 *)at;
+	case 2:
+		return *(const volatile u16 *)at;
+	case 4:
+		return *(const volatile u32 *)at;
+	default:
+		return *(const volatile u64 *)at;
+	}
+}
+
+static void write_at(volatile void *at, unsigned size, u64 value)
+{
+	switch (size) {
+	case 1:
+		*(volatile u8 *)at = (u8)value;
+		break;
+	case 2:
+		*(volatile u16 *)at = (u16)value;
+		break;
+	case 4:
+		*(volatile u32 *)at = (u32)value;
+		break;
+	default:
+		*(volatile u64 *)at = value;
+	}
+}
+
+/*
+ * Devices below 4 GiB that are not hooked: the local APIC, when another CPU has ended
+ * the hook since the exit. No instruction of a sane system reaches others. Never a
+ * guest's private page.
+ */
+static void *device(u64 gpa, unsigned size)
+{
+	return gpa < GIB(4) - size && !memmap_is(&primary_map, gpa, 1, MEM_RAM) ? (void *)gpa : NULL;
 }
 
 static bool access_one(struct access *a, u64 gva, unsigned size, bool write, u64 *value)
@@ -88,8 +117,6 @@ static bool access_one(struct access *a, u64 gva, unsigned size, bool write, u64
 	if ((gva & (PAGE_SIZE - 1)) + size > PAGE_SIZE ||
 		!walk(a, gva, write ? ACCESS_WRITE : ACCESS_READ, &gpa))
 		return false;
-	if (!write)
-		*value = 0;
 	if (lapic_is_hooked(gpa)) {
 		lapic_access(a->cpu, gpa, size, write, value);
 		return true;
@@ -98,12 +125,12 @@ static bool access_one(struct access *a, u64 gva, unsigned size, bool write, u64
 		return true;
 	host = ram(gpa);
 	if (!host)
-		return device(gpa, size, write, value);
-	if (write)
-		memcpy(host, value, size);
-	else
-		memcpy(value, host, size);
-	return true;
+		host = device(gpa, size);
+	if (host && write)
+		write_at(host, size, *value);
+	else if (host)
+		*value = read_at(host, size);
+	return host;
 }
 
 static int load(struct x86_emul *e, u64 gva, unsigned size, u64 *value)

@@ -4,7 +4,7 @@
 
 #include "hv/boot.h"
 #include "hv/console.h"
-#include "hv/string.h"
+#include "lib/string.h"
 
 _Noreturn void multiboot_main(u32 magic, u32 info);
 
@@ -28,20 +28,8 @@ static void add_module(u32 start, u32 end, const char *string, bool named)
 
 static void set_screen(const struct mb_frame_buffer *fb, const struct mb_colours *c)
 {
-	boot.screen.base = fb->base;
-	boot.screen.pitch = fb->pitch;
-	boot.screen.width = fb->width;
-	boot.screen.height = fb->height;
-	boot.screen.bpp = fb->bpp;
-	boot.screen.type = fb->type;
-	if (fb->type != 1)
-		return;
-	boot.screen.red_pos = c->red_pos;
-	boot.screen.red_size = c->red_size;
-	boot.screen.green_pos = c->green_pos;
-	boot.screen.green_size = c->green_size;
-	boot.screen.blue_pos = c->blue_pos;
-	boot.screen.blue_size = c->blue_size;
+	boot.screen = *fb;
+	boot.colours = *c;
 }
 
 /* ---- version 1 ---- */

@@ -11,10 +11,12 @@ enum {
 
 enum { MB1_COMMAND_LINE = 4, MB1_MODULES = 8, MB1_MAP = 64, MB1_LOADER_NAME = 512, MB1_FRAME_BUFFER = 4096 };
 
+enum { MB_LINEAR = 1 };
+
 struct __attribute__((packed)) mb_frame_buffer {
 	u64 base;
 	u32 pitch, width, height;
-	u8 bpp, type; /* 0 indexed, 1 direct colour, 2 EGA text */
+	u8 bpp, type; /* MB_LINEAR or others */
 };
 
 struct __attribute__((packed)) mb_colours {

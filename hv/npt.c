@@ -149,7 +149,7 @@ static int change(struct domain *d, u64 *table, unsigned level, u64 gpa, u64 end
 	return 0;
 }
 
-static int check_and_change(struct domain *d, u64 gpa, u64 size, hpa_t hpa, unsigned flags)
+int npt_map(struct domain *d, u64 gpa, hpa_t hpa, u64 size, unsigned flags)
 {
 	if (gpa >= GPA_END || size > GPA_END - gpa)
 		return -EINVAL;
@@ -160,14 +160,9 @@ static int check_and_change(struct domain *d, u64 gpa, u64 size, hpa_t hpa, unsi
 	return change(d, d->root, 4, gpa, gpa + size, hpa, flags);
 }
 
-int npt_map(struct domain *d, u64 gpa, hpa_t hpa, u64 size, unsigned flags)
-{
-	return check_and_change(d, gpa, size, hpa, flags);
-}
-
 int npt_unmap(struct domain *d, u64 gpa, u64 size)
 {
-	return check_and_change(d, gpa, size, 0, UNMAP);
+	return npt_map(d, gpa, 0, size, UNMAP);
 }
 
 hpa_t npt_lookup(const struct domain *d, u64 gpa, unsigned *flags, u64 *size)

@@ -6,7 +6,7 @@
 #include "hv/page.h"
 
 #include "hv/lock.h"
-#include "hv/string.h"
+#include "lib/string.h"
 
 struct free_page {
 	struct free_page *next;
@@ -24,7 +24,7 @@ void page_pool_init(hpa_t base, hpa_t end)
 	free_pages = (pool_end - pool) / PAGE_SIZE;
 }
 
-/* From the row's end, so that rows which need an alignment can come from its start. */
+/* From the pool's end, so that its start stays aligned for stacks. */
 static void *take_fresh(void)
 {
 	if (pool == pool_end)
@@ -49,39 +49,29 @@ void *page_alloc(void)
 	return page ? memset(page, 0, PAGE_SIZE) : NULL;
 }
 
-static void give_back(void *page)
+void page_free(void *page)
 {
 	struct free_page *p = page;
 
+	lock(&pool_lock);
 	p->next = free_list;
 	free_list = p;
 	free_pages++;
-}
-
-void page_free(void *page)
-{
-	lock(&pool_lock);
-	give_back(page);
 	unlock(&pool_lock);
 }
 
 void *page_alloc_row(unsigned count)
 {
-	u64 size = count * PAGE_SIZE;
-	/* A power of two is aligned to itself. */
-	u64 align = count & (count - 1) ? PAGE_SIZE : size;
 	void *row = NULL;
 
 	lock(&pool_lock);
-	if (ALIGN_UP(pool, align) + size <= pool_end) {
-		for (; pool & (align - 1); pool += PAGE_SIZE, free_pages--)
-			give_back((void *)pool);
+	if (count <= (pool_end - pool) / PAGE_SIZE) {
 		row = (void *)pool;
-		pool += size;
+		pool += count * PAGE_SIZE;
 		free_pages -= count;
 	}
 	unlock(&pool_lock);
-	return row ? memset(row, 0, size) : NULL;
+	return row ? memset(row, 0, count * PAGE_SIZE) : NULL;
 }
 
 u64 page_free_bytes(void)

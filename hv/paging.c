@@ -3,11 +3,10 @@
  * The identity map: 1 GiB pages, or 2 MiB where the CPU has no larger ones.
  * What is not RAM is uncached by the MTRRs.
  */
-#include "hv/paging.h"
+#include "hv/page.h"
 
 #include "hv/console.h"
-#include "hv/insn.h"
-#include "hv/page.h"
+#include "x86/insn.h"
 
 enum { PTE_P = 1, PTE_W = 2, PTE_PS = 0x80 };
 

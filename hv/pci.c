@@ -10,7 +10,7 @@
 #include "hv/acpi.h"
 #include "hv/console.h"
 #include "hv/exit.h"
-#include "hv/insn.h"
+#include "x86/insn.h"
 
 enum { PORT_ADDRESS = 0xcf8, PORT_DATA = 0xcfc, LAST_SLOT = 0x1e };
 enum {
@@ -270,22 +270,9 @@ bool pci_memory_access(u64 gpa, unsigned size, bool write, u64 *value)
 }
 
 /* ---- start-up ---- */
-struct __attribute__((packed)) mcfg_entry {
-	u64 base;
-	u16 segment;
-	u8 first_bus, last_bus;
-	u32 reserved;
-};
-
-struct __attribute__((packed)) mcfg {
-	struct acpi_header header;
-	u64 reserved;
-	struct mcfg_entry entry[];
-};
-
 static u64 find_ecam(hpa_t rsdp)
 {
-	const struct mcfg *table = acpi_table(rsdp, "MCFG");
+	const struct acpi_mcfg *table = acpi_table(rsdp, "MCFG");
 	unsigned n = table ? (table->header.length - sizeof(*table)) / sizeof(table->entry[0]) : 0;
 
 	for (unsigned i = 0; i < n; i++) {

@@ -11,9 +11,10 @@
 #include "hv/console.h"
 #include "hv/efi.h"
 #include "hv/exit.h"
-#include "hv/insn.h"
-#include "hv/svm.h"
+#include "x86/insn.h"
+#include "x86/msr.h"
 #include "x86/state.h"
+#include "x86/svm.h"
 
 struct domain primary_domain = {.primary = true};
 struct memmap primary_map;
@@ -87,17 +88,9 @@ _Noreturn void machine_reset(void)
 }
 
 /* ---- events ---- */
-enum { EVENT_TYPE_EXCEPTION = 3 << 8, EVENT_ERROR = 1 << 11 };
-
-void primary_fault(struct hv_vcpu *v, unsigned vector, bool has_error, u32 error)
-{
-	hvm->inject(
-		v, (u32)EVENT_VALID | EVENT_TYPE_EXCEPTION | (has_error ? EVENT_ERROR : 0) | vector, error);
-}
-
 static void gp_fault(struct hv_vcpu *v)
 {
-	primary_fault(v, VEC_GP, true, 0);
+	vcpu_fault(v, VEC_GP, true, 0);
 }
 
 void primary_signal(struct cpu *cpu)
@@ -448,7 +441,7 @@ static void call_exit(struct cpu *cpu, struct hv_vcpu *v, const struct hv_exit *
 	if (control_call(cpu, v))
 		hvm->skip(v, exit->length);
 	else
-		primary_fault(v, VEC_UD, false, 0);
+		vcpu_fault(v, VEC_UD, false, 0);
 }
 
 void primary_exit(struct cpu *cpu, struct hv_vcpu *v, struct hv_exit *exit)
@@ -477,7 +470,7 @@ void primary_exit(struct cpu *cpu, struct hv_vcpu *v, struct hv_exit *exit)
 		nmi_done(v);
 		break;
 	case EXIT_EXCEPTION:
-		primary_fault(v, exit->exception.vector, exit->exception.vector == VEC_AC, 0);
+		vcpu_fault(v, exit->exception.vector, exit->exception.vector == VEC_AC, 0);
 		break;
 	case EXIT_INSTRUCTION: /* INVD would throw away what our caches hold, too */
 		__asm__ volatile("wbinvd" : : : "memory");
@@ -489,6 +482,6 @@ void primary_exit(struct cpu *cpu, struct hv_vcpu *v, struct hv_exit *exit)
 	case EXIT_FAILED:
 		panic("the primary VM cannot be entered");
 	default:
-		primary_fault(v, VEC_UD, false, 0);
+		vcpu_fault(v, VEC_UD, false, 0);
 	}
 }

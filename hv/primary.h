@@ -17,8 +17,6 @@ static inline bool primary_waits(const struct cpu *cpu)
 void primary_attend(struct cpu *cpu);
 /* Our handler may have taken NMIs: ours, or for the primary VM. */
 void primary_signal(struct cpu *cpu);
-/* An exception in the primary VM's code. */
-void primary_fault(struct hv_vcpu *v, unsigned vector, bool has_error, u32 error);
 _Noreturn void machine_reset(void);
 
 /* ---- lapic.c ---- */

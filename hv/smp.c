@@ -6,32 +6,14 @@
 #include "hv/console.h"
 #include "hv/cpu.h"
 #include "hv/exit.h"
-#include "hv/insn.h"
+#include "x86/insn.h"
 #include "hv/page.h"
-#include "hv/string.h"
+#include "lib/string.h"
 #include "hv/trap.h"
 
 enum {
-	MADT_ENTRIES = 44,
-	MADT_LAPIC = 0,
-	MADT_X2APIC = 9,
-	MADT_ENABLED = 1,
 	START_SIPIS = 50,
 	START_WAIT_MS = 100,
-};
-
-struct __attribute__((packed)) madt_entry {
-	u8 type, length;
-	union {
-		struct __attribute__((packed)) {
-			u8 acpi_id, apic_id;
-			u32 flags;
-		} lapic;
-		struct __attribute__((packed)) {
-			u16 reserved;
-			u32 apic_id, flags, acpi_id;
-		} x2apic;
-	};
 };
 
 extern u8 ap_trampoline[], ap_trampoline_end[], ap_cr3[], ap_gdtr[], ap_far[], ap_entry[], boot_gdtr[];
@@ -124,15 +106,18 @@ static void start(u32 id, hpa_t page)
 	ncpus++;
 }
 
-static bool usable(const struct madt_entry *e, u32 *id)
+/* An entry of the MADT; all begin alike. */
+static bool usable(const struct madt_lapic *e, u32 *id)
 {
-	if (e->type == MADT_LAPIC && e->length >= 8) {
-		*id = e->lapic.apic_id;
-		return e->lapic.flags & MADT_ENABLED && *id != 0xff;
+	const struct madt_x2apic *x2 = (const void *)e;
+
+	if (e->type == MADT_LAPIC && e->length >= sizeof(*e)) {
+		*id = e->apic_id;
+		return e->flags & MADT_ENABLED && *id != 0xff;
 	}
-	if (e->type == MADT_X2APIC && e->length >= 16) {
-		*id = e->x2apic.apic_id;
-		return e->x2apic.flags & MADT_ENABLED && *id != 0xffffffff;
+	if (e->type == MADT_X2APIC && e->length >= sizeof(*x2)) {
+		*id = x2->apic_id;
+		return x2->flags & MADT_ENABLED && *id != 0xffffffff;
 	}
 	return false;
 }
@@ -148,7 +133,7 @@ static hpa_t find_page(const struct memmap *map)
 
 void cpus_start(hpa_t rsdp, const struct memmap *map)
 {
-	const struct acpi_header *madt = acpi_table(rsdp, "APIC");
+	const struct acpi_madt *madt = acpi_table(rsdp, "APIC");
 	hpa_t page = find_page(map);
 	void *saved = page_alloc();
 	u32 id;
@@ -159,8 +144,8 @@ void cpus_start(hpa_t rsdp, const struct memmap *map)
 	}
 	memcpy(saved, (void *)page, PAGE_SIZE);
 	put_trampoline(page);
-	for (u32 at = MADT_ENTRIES; at + 2 <= madt->length;) {
-		const struct madt_entry *e = (void *)((u8 *)madt + at);
+	for (u32 at = sizeof(*madt); at + 2 <= madt->header.length;) {
+		const struct madt_lapic *e = (void *)((u8 *)madt + at);
 
 		if (usable(e, &id) && id != this_cpu()->apic_id)
 			start(id, page);

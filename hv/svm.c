@@ -12,9 +12,9 @@
 #include "hv/console.h"
 #include "hv/cpu.h"
 #include "hv/domain.h"
-#include "hv/insn.h"
+#include "x86/insn.h"
 #include "hv/page.h"
-#include "hv/string.h"
+#include "lib/string.h"
 #include "hv/svm.h"
 #include "hv/xstate.h"
 #include "x86/state.h"
@@ -37,12 +37,18 @@ static struct {
 	u32 next;
 } asid_pool[CPU_MAX];
 
-/* ---- instructions ---- */
-static void clgi(void)
+/* In the part of a VMCB that belongs to software. */
+struct own {
+	u32 cpu; /* where it ran last, and with which ASIDs */
+	u64 asid_generation;
+};
+
+static struct own *own(struct vmcb *vmcb)
 {
-	__asm__ volatile("clgi" : : : "memory");
+	return (struct own *)vmcb->c.software;
 }
 
+/* ---- instructions ---- */
 /* Lets an NMI or INIT that waits through to our handlers (trap.c), which count it. */
 static void open_gate(void)
 {
@@ -71,29 +77,17 @@ static void io_intercept(u8 *map, unsigned port)
 enum { MSR_READ = 1, MSR_WRITE = 2 };
 
 /* Two bits for each MSR of three ranges of 0x2000; the others always exit. */
-static void msr_permission(u8 *map, u32 index, unsigned rights, bool intercept)
+static void msr_intercept(u8 *map, u32 index, unsigned rights, bool on)
 {
 	static const u32 base[3] = {0, 0xc0000000, 0xc0010000};
 
 	for (unsigned i = 0; i < 3; i++) {
 		u32 offset = index - base[i];
-		u8 mask = rights << offset % 4 * 2;
+		u8 *byte = &map[i * 0x800 + offset / 4], mask = rights << offset % 4 * 2;
 
-		if (offset < 0x2000 && intercept)
-			map[i * 0x800 + offset / 4] |= mask;
-		else if (offset < 0x2000)
-			map[i * 0x800 + offset / 4] &= ~mask;
+		if (offset < 0x2000)
+			*byte = on ? *byte | mask : *byte & ~mask;
 	}
-}
-
-static void msr_intercept(u8 *map, u32 index, unsigned rights)
-{
-	msr_permission(map, index, rights, true);
-}
-
-static void msr_pass(u8 *map, u32 index, unsigned rights)
-{
-	msr_permission(map, index, rights, false);
 }
 
 /*
@@ -112,26 +106,26 @@ static void primary_maps(void)
 		io_intercept(iopm[0], port);
 	io_intercept(iopm[0], 0x92); /* A20 and a reset */
 	for (unsigned i = 0; i < ARRAY_SIZE(all); i++)
-		msr_intercept(msrpm[0], all[i], MSR_READ | MSR_WRITE);
+		msr_intercept(msrpm[0], all[i], MSR_READ | MSR_WRITE, true);
 	for (unsigned i = 0; i < ARRAY_SIZE(writes); i++)
-		msr_intercept(msrpm[0], writes[i], MSR_WRITE);
+		msr_intercept(msrpm[0], writes[i], MSR_WRITE, true);
 }
 
 /* A guest has only what VMRUN, VMLOAD or a switch of vCPUs exchanges. */
 static void guest_maps(void)
 {
-	static const u32 own[] = {0x174, 0x175, 0x176, 0x277, 0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084,
-		0xc0000100, 0xc0000101, 0xc0000102};
+	static const u32 own[] = {MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_PAT, MSR_STAR, MSR_LSTAR,
+		MSR_CSTAR, MSR_SFMASK, MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE};
 
 	memset(iopm[1], 0xff, sizeof(iopm[1]));
 	memset(msrpm[1], 0xff, sizeof(msrpm[1]));
 	for (unsigned i = 0; i < ARRAY_SIZE(own); i++)
-		msr_pass(msrpm[1], own[i], MSR_READ | MSR_WRITE);
-	msr_pass(msrpm[1], 0x10, MSR_READ);
+		msr_intercept(msrpm[1], own[i], MSR_READ | MSR_WRITE, false);
+	msr_intercept(msrpm[1], MSR_TSC, MSR_READ, false);
 	if (has_tsc_aux)
-		msr_pass(msrpm[1], MSR_TSC_AUX, MSR_READ | MSR_WRITE);
+		msr_intercept(msrpm[1], MSR_TSC_AUX, MSR_READ | MSR_WRITE, false);
 	if (has_spec_ctrl)
-		msr_pass(msrpm[1], MSR_SPEC_CTRL, MSR_READ | MSR_WRITE);
+		msr_intercept(msrpm[1], MSR_SPEC_CTRL, MSR_READ | MSR_WRITE, false);
 }
 
 /* ---- the CPU ---- */
@@ -176,7 +170,7 @@ static int svm_cpu_on(void)
 	wrmsr(MSR_VM_CR, rdmsr(MSR_VM_CR) | VM_CR_R_INIT | VM_CR_DIS_A20M);
 	wrmsr(MSR_VM_HSAVE_PA, (u64)cpu->host_save);
 	xstate_cpu_on();
-	clgi();
+	__asm__ volatile("clgi" : : : "memory");
 	return 0;
 }
 
@@ -214,7 +208,7 @@ static int svm_vcpu_init(struct hv_vcpu *v)
 	vmcb->c.msrpm = (hpa_t)msrpm[!primary];
 	vmcb->c.nested_paging = 1;
 	vmcb->c.nested_cr3 = (hpa_t)v->domain->root;
-	vmcb->c.cpu = CPU_MAX;
+	own(vmcb)->cpu = CPU_MAX;
 	return 0;
 }
 
@@ -230,7 +224,7 @@ static void svm_flush(struct hv_vcpu *v)
 {
 	struct vmcb *vmcb = v->hw;
 
-	vmcb->c.cpu = CPU_MAX;
+	own(vmcb)->cpu = CPU_MAX;
 }
 
 static void new_asid(struct vmcb *vmcb, u32 cpu)
@@ -242,8 +236,8 @@ static void new_asid(struct vmcb *vmcb, u32 cpu)
 		vmcb->c.tlb_control = TLB_FLUSH_ALL;
 	}
 	vmcb->c.asid = asid_pool[cpu].next++;
-	vmcb->c.asid_generation = asid_pool[cpu].generation;
-	vmcb->c.cpu = cpu;
+	own(vmcb)->asid_generation = asid_pool[cpu].generation;
+	own(vmcb)->cpu = cpu;
 }
 
 /* ---- exits ---- */
@@ -364,7 +358,7 @@ static void svm_run(struct hv_vcpu *v, struct hv_exit *exit)
 	struct vmcb *vmcb = v->hw;
 	u32 cpu = this_cpu()->id;
 
-	if (unlikely(vmcb->c.cpu != cpu || vmcb->c.asid_generation != asid_pool[cpu].generation))
+	if (unlikely(own(vmcb)->cpu != cpu || own(vmcb)->asid_generation != asid_pool[cpu].generation))
 		new_asid(vmcb, cpu);
 	vmcb->rax = v->gpr[RAX];
 	vmcb->rsp = v->gpr[RSP];
@@ -461,7 +455,7 @@ static void svm_skip(struct hv_vcpu *v, unsigned length)
 	if (likely(!(vmcb->rflags & FL_TF)))
 		return;
 	vmcb->dr6 |= DR6_BS;
-	svm_inject(v, EVENT_VALID | EVENT_EXCEPTION << EVENT_TYPE_SHIFT | VEC_DB, 0);
+	vcpu_fault(v, VEC_DB, false, 0);
 }
 
 static void svm_resume_at(struct hv_vcpu *v, u64 rip, u64 rflags)
@@ -489,6 +483,8 @@ static u64 svm_cr4(struct hv_vcpu *v)
 		group, offsetof(struct control_state, field), true, offsetof(struct hv_vcpu, member),        \
 			sizeof(((struct hv_vcpu *)0)->member)                                                \
 	}
+
+_Static_assert(sizeof(struct vmcb_segment) == sizeof(struct control_segment), "the ABI has the VMCB's");
 
 /* Where a part of the state is: [from, to) of the VMCB, or a member of the vCPU. */
 static const struct part {

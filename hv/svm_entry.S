@@ -8,27 +8,18 @@
 	.globl	svm_enter
 	.type	svm_enter, @function
 svm_enter: /* rdi: u64 gpr[16]; rsi: the VMCB */
-	push	%rbx
-	push	%rbp
-	push	%r12
-	push	%r13
-	push	%r14
-	push	%r15
-	push	%rdi
+	.irp reg, rbx, rbp, r12, r13, r14, r15, rdi
+	push	%\reg
+	.endr
 	mov	%rsi, %rax
 	mov	0x08(%rdi), %rcx
 	mov	0x10(%rdi), %rdx
 	mov	0x18(%rdi), %rbx
 	mov	0x28(%rdi), %rbp
 	mov	0x30(%rdi), %rsi
-	mov	0x40(%rdi), %r8
-	mov	0x48(%rdi), %r9
-	mov	0x50(%rdi), %r10
-	mov	0x58(%rdi), %r11
-	mov	0x60(%rdi), %r12
-	mov	0x68(%rdi), %r13
-	mov	0x70(%rdi), %r14
-	mov	0x78(%rdi), %r15
+	.irp n, 8, 9, 10, 11, 12, 13, 14, 15
+	mov	\n * 8(%rdi), %r\n
+	.endr
 	mov	0x38(%rdi), %rdi
 	sti
 	vmrun	%rax
@@ -40,20 +31,12 @@ svm_enter: /* rdi: u64 gpr[16]; rsi: the VMCB */
 	mov	%rbp, 0x28(%rax)
 	mov	%rsi, 0x30(%rax)
 	mov	%rdi, 0x38(%rax)
-	mov	%r8, 0x40(%rax)
-	mov	%r9, 0x48(%rax)
-	mov	%r10, 0x50(%rax)
-	mov	%r11, 0x58(%rax)
-	mov	%r12, 0x60(%rax)
-	mov	%r13, 0x68(%rax)
-	mov	%r14, 0x70(%rax)
-	mov	%r15, 0x78(%rax)
-	pop	%r15
-	pop	%r14
-	pop	%r13
-	pop	%r12
-	pop	%rbp
-	pop	%rbx
+	.irp n, 8, 9, 10, 11, 12, 13, 14, 15
+	mov	%r\n, \n * 8(%rax)
+	.endr
+	.irp reg, r15, r14, r13, r12, rbp, rbx
+	pop	%\reg
+	.endr
 	ret
 	.size	svm_enter, . - svm_enter
 	.section .note.GNU-stack, "", @progbits

@@ -6,7 +6,7 @@
 #include "hv/console.h"
 #include "hv/cpu.h"
 #include "hv/domain.h"
-#include "hv/insn.h"
+#include "x86/insn.h"
 
 enum { VECTORS = 32, VECTOR_NMI = 2, VECTOR_SX = 30, ENTRY_SIZE = 16, GATE_INTERRUPT = 0x8e00, SEL_CODE = 8 };
 
@@ -52,7 +52,7 @@ static void dump_stack(u64 rbp)
 {
 	u64 base = ALIGN_DOWN(rbp, (u64)CPU_STACK);
 
-	print("image at %p; calls from (image offset + 0x100000):", (void *)image_start);
+	print("image at %lx; calls from (image offset + 0x100000):", (u64)image_start);
 	for (unsigned i = 0; i < 16 && rbp > base && rbp < base + CPU_STACK - 16 && rbp % 8 == 0; i++) {
 		u64 rip = ((u64 *)rbp)[1];
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Extended state: XSAVE areas of one page, in standard format (SDM vol. 1, chapter 13). */
-#include "hv/insn.h"
-#include "hv/string.h"
+#include "x86/insn.h"
+#include "lib/string.h"
 #include "hv/xstate.h"
 #include "x86/state.h"
 
@@ -83,11 +83,6 @@ void xstate_load(const struct hv_vcpu *v)
 		xsetbv(v->xcr0);
 }
 
-u64 xstate_mask(void)
-{
-	return mask;
-}
-
 bool xstate_xcr0_ok(u64 xcr0)
 {
 	u64 avx512 = xcr0 & AVX512;
@@ -115,11 +110,6 @@ void xstate_import(void *area, const void *image)
 	memset(to + HEADER, 0, HEADER_END - HEADER);
 	memcpy(to + MXCSR, &mxcsr, 4);
 	memcpy(to + HEADER, &present, 8);
-}
-
-void xstate_export(void *image, const void *area)
-{
-	memcpy(image, area, PAGE_SIZE);
 }
 
 void xstate_reset(void *area)

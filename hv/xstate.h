@@ -9,11 +9,8 @@ void xstate_cpu_on(void);
 /* All components, whatever the vCPU's XCR0 says: none passes from one VM to another. */
 void xstate_save(struct hv_vcpu *v);
 void xstate_load(const struct hv_vcpu *v);
-/* Components that a vCPU's XCR0 may have; 0: no XSAVE. */
-u64 xstate_mask(void);
 /* May a CPU have this XCR0? */
 bool xstate_xcr0_ok(u64 xcr0);
 /* An image of that state which XRSTOR takes, whatever came in. */
 void xstate_import(void *area, const void *image);
-void xstate_export(void *image, const void *area);
 void xstate_reset(void *area);

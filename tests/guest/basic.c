@@ -318,7 +318,7 @@ static void ring3_features(void)
 	wr_cr4(cr4);
 	USER(u_sgdt, 0, 0);
 	check("user-sgdt", last.vec, UEXIT);
-	if (c7.c & BIT(2)) {
+	if (c7.ecx & BIT(2)) {
 		wr_cr4(cr4 | CR4_UMIP);
 		EXPECT_USER(u_sgdt, 0, 0, VEC_GP, 0);
 		EXPECT_USER(u_smsw, 0, 0, VEC_GP, 0);
@@ -436,7 +436,7 @@ static void segment_bases(void)
 	check("gs-fs-user", last.gpr[RAX] << 16 | last.gpr[RBX], 0x11112222);
 	__asm__ volatile("mov %0, %%gs" ::"r"(UDATA));
 	check("load-gs-clears-base", rd_msr(MSR_GS_BASE), 0);
-	if (cpuid(7, 0).b & 1) {
+	if (cpuid(7, 0).ebx & 1) {
 		wr_cr4(rd_cr4() | CR4_FSGSBASE);
 		USER(u_fsgsbase, VTEST + 8, VTEST);
 		check("fsgsbase", last.gpr[RDX] << 16 | last.gpr[RBX], 0x22222222);
@@ -535,9 +535,9 @@ static void cpuid_msrs(void)
 {
 	u64 a, b;
 
-	check("cpuid-lm", cpuid(0x80000001, 0).d >> 29 & 1, 1);
-	check("cpuid-apic-id", cpuid(1, 0).b >> 24, 0);
-	check("cpuid-osxsave", cpuid(1, 0).c >> 27 & 1, rd_cr4() >> 18 & 1);
+	check("cpuid-lm", cpuid(0x80000001, 0).edx >> 29 & 1, 1);
+	check("cpuid-apic-id", cpuid(1, 0).ebx >> 24, 0);
+	check("cpuid-osxsave", cpuid(1, 0).ecx >> 27 & 1, rd_cr4() >> 18 & 1);
 	a = rdtsc();
 	b = rdtsc();
 	check("tsc-moves", b > a, true);

@@ -11,7 +11,7 @@ static bool avx, avx512, xsave;
 static void set_up(void)
 {
 	struct cpuid c = cpuid(0xd, 0);
-	u32 want = c.a & 0xe7;
+	u32 want = c.eax & 0xe7;
 	int i;
 
 	low = (u8 *)page_alloc();
@@ -24,8 +24,8 @@ static void set_up(void)
 	xsave = rd_cr4() & CR4_OSXSAVE;
 	if (xsave)
 		__asm__ volatile("xsetbv" ::"a"(want), "d"(0), "c"(0));
-	avx = xsave && (want & 4) && (cpuid(1, 0).c & BIT(28)) && (cpuid(7, 0).b & BIT(5));
-	avx512 = xsave && (want & 0xe0) == 0xe0 && (cpuid(7, 0).b & BIT(16)) && (cpuid(7, 0).b & BIT(31));
+	avx = xsave && (want & 4) && (cpuid(1, 0).ecx & BIT(28)) && (cpuid(7, 0).ebx & BIT(5));
+	avx512 = xsave && (want & 0xe0) == 0xe0 && (cpuid(7, 0).ebx & BIT(16)) && (cpuid(7, 0).ebx & BIT(31));
 	if (!avx)
 		skip("avx2", "no CPUID bit");
 	if (!avx512)
@@ -229,7 +229,7 @@ static void lazy_binding(void)
 
 static void saving(void)
 {
-	u32 c = xsave ? cpuid(0xd, 1).a : 0;
+	u32 c = xsave ? cpuid(0xd, 1).eax : 0;
 
 	set_up();
 	round_trip("fxsave", do_fxsave, do_fxrstor, xmm_load, xmm_store, xmm_zero, VTEST + 0x100, 512);
@@ -239,7 +239,7 @@ static void saving(void)
 		skip("xsave", "no CPUID bit");
 		return;
 	}
-	c = cpuid(0xd, 1).a;
+	c = cpuid(0xd, 1).eax;
 	xsaves("xsave", do_xsave, do_xrstor);
 	check("xsave-bv", *(u64 *)(low + 0xc00 + 512) & 7, avx ? 7 : 3);
 	if (c & 1)
@@ -278,11 +278,11 @@ static void xcr(void)
 		return;
 	__asm__ volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
 	check("xgetbv", a & 3, 3);
-	check("cpuid-xsave-size", cpuid(0xd, 0).b >= 576 && cpuid(0xd, 0).b <= cpuid(0xd, 0).c, true);
+	check("cpuid-xsave-size", cpuid(0xd, 0).ebx >= 576 && cpuid(0xd, 0).ebx <= cpuid(0xd, 0).ecx, true);
 	if (!avx)
 		return;
 	__asm__ volatile("xsetbv" ::"a"(3), "d"(0), "c"(0));
-	check("xsave-size-small", cpuid(0xd, 0).b, 576);
+	check("xsave-size-small", cpuid(0xd, 0).ebx, 576);
 	expect("avx-without-xcr0", v32, VTEST, (u64)pattern, (u64)v32, VEC_UD, 0);
 	__asm__ volatile("xsetbv" ::"a"(a), "d"(0), "c"(0));
 	check("avx-with-xcr0", guard(v32, VTEST, (u64)pattern), false);

@@ -14,7 +14,7 @@
 
 static void alive(const char *name)
 {
-	check(name, cpuid(0, 0).a != 0, true);
+	check(name, cpuid(0, 0).eax != 0, true);
 }
 
 /* ---- ports ---- */

@@ -249,7 +249,7 @@ static void tsc_deadline(void)
 {
 	u64 due;
 
-	if (!(cpuid(1, 0).c & BIT(24))) {
+	if (!(cpuid(1, 0).ecx & BIT(24))) {
 		skip("tsc-deadline", "no CPUID bit");
 		return;
 	}
@@ -672,7 +672,7 @@ static bool on_x2(struct frame *f)
 
 static void x2apic(void)
 {
-	if (!(cpuid(1, 0).c & BIT(21))) {
+	if (!(cpuid(1, 0).ecx & BIT(21))) {
 		skip("x2apic", "no CPUID bit");
 		return;
 	}

@@ -125,7 +125,7 @@ static void smap(void)
 {
 	u64 page = page_alloc();
 
-	if (!(cpuid(7, 0).b & BIT(20))) {
+	if (!(cpuid(7, 0).ebx & BIT(20))) {
 		skip("smap", "no CPUID bit");
 		return;
 	}
@@ -152,7 +152,7 @@ static void smep(void)
 {
 	u64 page = page_alloc();
 
-	if (!(cpuid(7, 0).b & BIT(7))) {
+	if (!(cpuid(7, 0).ebx & BIT(7))) {
 		skip("smep", "no CPUID bit");
 		return;
 	}
@@ -283,7 +283,7 @@ static void pcid(void)
 		skip("cr3_bit63", "QEMU TCG takes it as an address");
 	else
 		EXPECT(cr3_bit63, 0, 0, VEC_GP, 0);
-	if (!(cpuid(1, 0).c & BIT(17))) {
+	if (!(cpuid(1, 0).ecx & BIT(17))) {
 		skip("pcid", "no CPUID bit");
 		return;
 	}
@@ -342,7 +342,7 @@ static void large_pages(void)
 	*pte_at(va, 2) = big | P | W | PS;
 	invlpg(va + 0x1fffff);
 	check("2m-remapped", *(volatile u32 *)va, 0x22222222);
-	if (!(cpuid(0x80000001, 0).d & BIT(26))) {
+	if (!(cpuid(0x80000001, 0).edx & BIT(26))) {
 		skip("1g", "no CPUID bit");
 		return;
 	}

@@ -271,24 +271,16 @@ void unmap(u64 va)
 	invlpg(va);
 }
 
-struct cpuid cpuid(u32 leaf, u32 sub)
-{
-	struct cpuid r;
-
-	__asm__ volatile("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "0"(leaf), "2"(sub));
-	return r;
-}
-
 bool is_intel(void)
 {
-	return cpuid(0, 0).b == 0x756e6547;
+	return cpuid(0, 0).ebx == 0x756e6547;
 }
 
 static bool told_tcg; /* "tcg" begins the command line: our own hypervisor is below, and does not show it */
 
 bool is_tcg(void)
 {
-	return told_tcg || (cpuid(1, 0).c >> 31 && cpuid(0x40000000, 0).b == 0x54474354);
+	return told_tcg || (cpuid(1, 0).ecx >> 31 && cpuid(0x40000000, 0).ebx == 0x54474354);
 }
 
 void gate_to(int vec, void *target, int dpl, int ist)
@@ -359,7 +351,7 @@ static void control_registers(void)
 	struct cpuid c1 = cpuid(1, 0);
 
 	wr_cr0((rd_cr0() & ~(CR0_TS | CR0_EM | CR0_CD | CR0_NW)) | CR0_WP | CR0_NE | CR0_MP);
-	wr_cr4(CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | (c1.c & BIT(26) ? CR4_OSXSAVE : 0));
+	wr_cr4(CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | (c1.ecx & BIT(26) ? CR4_OSXSAVE : 0));
 	wr_msr(MSR_EFER, EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE);
 	__asm__ volatile("fninit");
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "lib/types.h"
+#include "x86/insn.h"
 #include "x86/state.h"
 
 /* What an entry stub leaves on the stack; gpr[RSP] is not the interrupted one. */
@@ -119,10 +120,6 @@ void *memcpy(void *d, const void *s, size_t n);
 int memcmp(const void *a, const void *b, size_t n);
 
 /* The processor. */
-struct cpuid {
-	u32 a, b, c, d;
-};
-struct cpuid cpuid(u32 leaf, u32 sub);
 bool is_intel(void);
 bool is_tcg(void); /* QEMU without hardware assistance */
 
@@ -199,25 +196,6 @@ static inline u64 rd_flags(void)
 	u64 v;
 
 	__asm__ volatile("pushfq; popq %0" : "=r"(v)::"memory");
-	return v;
-}
-
-static inline u64 rdtsc(void)
-{
-	u32 lo, hi;
-
-	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi)::"memory");
-	return (u64)hi << 32 | lo;
-}
-
-static inline void outb(u16 port, u8 v)
-{
-	__asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port) : "memory");
-}
-static inline u8 inb(u16 port)
-{
-	u8 v;
-	__asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port) : "memory");
 	return v;
 }
 

@@ -28,8 +28,8 @@ static void no_virtualization(void)
 {
 	find_control();
 	check("magic", control->magic, CONTROL_MAGIC);
-	check("cpuid/svm", cpuid(0x80000001, 0).c & 4, 0);
-	check("cpuid/leaf", cpuid(0x8000000a, 0).d, 0);
+	check("cpuid/svm", cpuid(0x80000001, 0).ecx & 4, 0);
+	check("cpuid/leaf", cpuid(0x8000000a, 0).edx, 0);
 	check("efer", rd_msr(MSR_EFER) & BIT(12), 0);
 	EXPECT(do_vmrun, 0x1000, 0, 6, 0);
 	EXPECT(do_vmload, 0x1000, 0, 6, 0);

@@ -70,7 +70,7 @@ static void aps(void)
 	check("many-starts", ap_runs(1), true);
 	send(1, ICR_NMI);
 	send(0, ICR_SIPI | 0xc0000 | 8); /* to all others: the third CPU starts, too */
-	check("init-sipi-survived", cpuid(0x40000000, 0).b, 0x6c6c754d);
+	check("init-sipi-survived", cpuid(0x40000000, 0).ebx, 0x6c6c754d);
 	check("ap-still-runs", ap_runs(1), true);
 	check("third", ap_runs(2), true);
 	send(2, ICR_INIT);

@@ -12,12 +12,12 @@ static void identity(void)
 {
 	struct cpuid c = cpuid(0x40000000, 0);
 
-	check("signature", c.b == 0x6c6c754d && c.c == 0x4d6e6f69 && c.d == 0x696c6c75, true);
-	check("svm-hidden", cpuid(0x80000001, 0).c & (BIT(2) | BIT(12)), 0);
-	check("svm-leaf-hidden", cpuid(0x8000000a, 0).a | cpuid(0x8000000a, 0).b | cpuid(0x8000000a, 0).d, 0);
-	check("osxsave-is-ours", !!(cpuid(1, 0).c & BIT(27)), !!(rd_cr4() & CR4_OSXSAVE));
+	check("signature", c.ebx == 0x6c6c754d && c.ecx == 0x4d6e6f69 && c.edx == 0x696c6c75, true);
+	check("svm-hidden", cpuid(0x80000001, 0).ecx & (BIT(2) | BIT(12)), 0);
+	check("svm-leaf-hidden", cpuid(0x8000000a, 0).eax | cpuid(0x8000000a, 0).ebx | cpuid(0x8000000a, 0).edx, 0);
+	check("osxsave-is-ours", !!(cpuid(1, 0).ecx & BIT(27)), !!(rd_cr4() & CR4_OSXSAVE));
 	wr_cr4(rd_cr4() & ~CR4_OSXSAVE);
-	check("osxsave-follows", cpuid(1, 0).c & BIT(27), 0);
+	check("osxsave-follows", cpuid(1, 0).ecx & BIT(27), 0);
 	wr_cr4(rd_cr4() | CR4_OSXSAVE);
 	check("efer-svme-reads-0", rd_msr(MSR_EFER) & BIT(12), 0);
 }
@@ -76,11 +76,11 @@ static void memory(void)
 	check("hv-reads-zero", sum, 0);
 	for (volatile u64 *p = hv; p < end; p++)
 		*p = 0x4141414141414141;
-	check("hv-written", cpuid(0x40000000, 0).b, 0x6c6c754d);
+	check("hv-written", cpuid(0x40000000, 0).ebx, 0x6c6c754d);
 	for (u64 i = 0; i < PAGE_SIZE / 8; i++)
 		hv[i] = 0xcccccccccccccccc;
 	guard((void *)(HV_BASE + 0x3000), 0, 0);
-	check("hv-executed", cpuid(0x40000000, 0).b, 0x6c6c754d);
+	check("hv-executed", cpuid(0x40000000, 0).ebx, 0x6c6c754d);
 }
 
 /* Page tables in the hypervisor's memory: the walk finds the sink. */
@@ -90,7 +90,7 @@ static void tables(void)
 
 	*pte_at(VTEST, 4) = 0x200000 | P | W | U;
 	flush();
-	check("walk-in-hv", guard((void *)t_invd, 0, 0) || cpuid(0x40000000, 0).b != 0x6c6c754d, false);
+	check("walk-in-hv", guard((void *)t_invd, 0, 0) || cpuid(0x40000000, 0).ebx != 0x6c6c754d, false);
 	*pte_at(VTEST, 4) = old;
 	flush();
 }
@@ -106,7 +106,7 @@ static void far_memory(void)
 		*(volatile u32 *)VTEST = 1;
 	}
 	unmap(VTEST);
-	check("far-memory", cpuid(0x40000000, 0).b, 0x6c6c754d);
+	check("far-memory", cpuid(0x40000000, 0).ebx, 0x6c6c754d);
 }
 
 /* ---- MSRs ---- */
@@ -154,7 +154,7 @@ static void msrs(void)
 	}
 	guard(read_back, 0x4b564d00, 0);
 	guard(read_back, 0xffffffff, 0);
-	check("msrs-survived", cpuid(0x40000000, 0).b, 0x6c6c754d);
+	check("msrs-survived", cpuid(0x40000000, 0).ebx, 0x6c6c754d);
 }
 
 /* ---- control registers ---- */
@@ -198,23 +198,10 @@ static void control_registers(void)
 	for (unsigned i = 0; i < 16; i++)
 		wr_cr8(i);
 	wr_cr8(0);
-	check("control-registers-survived", cpuid(0x40000000, 0).b, 0x6c6c754d);
+	check("control-registers-survived", cpuid(0x40000000, 0).ebx, 0x6c6c754d);
 }
 
 /* ---- ports ---- */
-static inline u32 inl(u16 port)
-{
-	u32 v;
-
-	__asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
-	return v;
-}
-
-static inline void outl(u16 port, u32 v)
-{
-	__asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port));
-}
-
 SNIP(t_insb, "movl $0xcf8, %edx; movl $4, %ecx; leaq -64(%rsp), %rdi; rep insb");
 SNIP(t_outsl, "movl $0xcfc, %edx; movl $4, %ecx; leaq -64(%rsp), %rsi; rep outsl");
 
@@ -231,10 +218,10 @@ static void ports(void)
 		inb(0xcff);
 	}
 	outb(0x92, 0);
-	check("a20-stays", cpuid(0x40000000, 0).b, 0x6c6c754d);
+	check("a20-stays", cpuid(0x40000000, 0).ebx, 0x6c6c754d);
 	guard(t_insb, 0, 0);
 	guard(t_outsl, 0, 0);
-	check("ports-survived", cpuid(0x40000000, 0).b, 0x6c6c754d);
+	check("ports-survived", cpuid(0x40000000, 0).ebx, 0x6c6c754d);
 }
 
 /* The chipset's registers say where DRAM, ECAM and SMRAM are: ECAM over the hypervisor would be its end. */
@@ -246,7 +233,7 @@ static void chipset(void)
 	outb(0xcfd, 0x4a); /* SMRAMC: open */
 	*(volatile u32 *)0xb0000060 = 1; /* the same by ECAM, where QEMU's firmware puts it */
 	*(volatile u32 *)0xb00f80f0 = 1; /* and RCBA of the ISA bridge */
-	check("chipset-survived", cpuid(0x40000000, 0).b, 0x6c6c754d);
+	check("chipset-survived", cpuid(0x40000000, 0).ebx, 0x6c6c754d);
 	outl(0xcf8, 0x80000060);
 	check("ecam-stays", inl(0xcfc) != 1, true);
 }

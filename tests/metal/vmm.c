@@ -6,19 +6,6 @@ volatile const struct control_page *control = (void *)BAR_ADDRESS;
 u64 ticks;
 static u64 key;
 
-static void outl(u16 port, u32 value)
-{
-	__asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
-}
-
-static u32 inl(u16 port)
-{
-	u32 value;
-
-	__asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
-	return value;
-}
-
 /* ---- the control function ---- */
 u32 config_in(u8 slot, u8 reg)
 {

@@ -197,7 +197,7 @@ static void memory_map_has_the_holes(void **state)
 
 		if (i)
 			assert_true(e->addr >= e[-1].addr + e[-1].size);
-		if (e->type != E820_RAM)
+		if (e->type != MEM_RAM)
 			continue;
 		ram += e->size;
 		assert_true(e->addr + e->size <= 0x9fc00 || e->addr >= BOOT_HIGH);

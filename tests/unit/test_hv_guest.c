@@ -9,7 +9,8 @@
 
 #include "hv_fake.h"
 #include "hv/guest.h"
-#include "hv/string.h"
+#include "hv/xstate.h"
+#include "lib/string.h"
 #include "x86/state.h"
 
 u8 image_start[1], image_end[1];
@@ -55,8 +56,15 @@ static void fake_record_out(struct hv_vcpu *v, struct control_record *r)
 	r->rip = hw.rip;
 }
 
+static void fake_get(struct hv_vcpu *v, struct control_state *s, u32 mask)
+{
+	(void)v;
+	s->rip = mask;
+}
+
 static const struct hvm_ops ops = {
 	.name = "fake",
+	.get = fake_get,
 	.skip = fake_skip,
 	.inject = fake_inject,
 	.record_in = fake_record_in,
@@ -73,6 +81,9 @@ void cpu_switch(struct cpu *c, struct hv_vcpu *to)
 
 int vcpu_make(struct hv_vcpu *v)
 {
+	static u8 xsave[PAGE_SIZE];
+
+	v->xsave = memset(xsave, 0x5a, PAGE_SIZE);
 	v->hw = page_alloc();
 	return v->hw ? 0 : -1;
 }
@@ -80,12 +91,6 @@ int vcpu_make(struct hv_vcpu *v)
 void vcpu_free(struct hv_vcpu *v)
 {
 	page_free(v->hw);
-}
-
-void vcpu_get(struct hv_vcpu *v, struct control_state *s, u32 mask)
-{
-	(void)v;
-	s->rip = mask;
 }
 
 int vcpu_set(struct hv_vcpu *v, const struct control_state *s, u32 mask)
@@ -96,17 +101,10 @@ int vcpu_set(struct hv_vcpu *v, const struct control_state *s, u32 mask)
 	return hw.refuse_state ? -1 : 0;
 }
 
-void vcpu_get_xsave(struct hv_vcpu *v, void *image)
+void xstate_import(void *area, const void *image)
 {
-	(void)v;
-	memset(image, 0x5a, PAGE_SIZE);
-}
-
-int vcpu_set_xsave(struct hv_vcpu *v, const void *image)
-{
-	(void)v;
+	(void)area;
 	(void)image;
-	return 0;
 }
 
 void copy_string(char *to, const char *from, size_t size)

@@ -12,7 +12,7 @@
 /* A machine with devices in slots 0x1e and 0, and an address register. */
 #define inl insn_inl
 #define outl insn_outl
-#include "hv/insn.h"
+#include "x86/insn.h"
 #undef inl
 #undef outl
 static u32 address_register;

@@ -19,6 +19,7 @@
 #define domain_flush hv_fake_domain_flush /* domain.c is the real one here */
 #define physical_end hv_fake_physical_end
 #include "hv_fake.h"
+#include "hv/xstate.h"
 #undef domain_flush
 #undef physical_end
 
@@ -124,7 +125,7 @@ static void test_set_and_get(void **state)
 	assert_int_equal(vcpu_set(&v, &s, STATE_ALL), 0);
 	assert_int_equal(vmcb()->efer, EFER_LME | EFER_LMA | EFER_SVME);
 	memset(&back, 0, sizeof(back));
-	vcpu_get(&v, &back, STATE_ALL);
+	hvm->get(&v, &back, STATE_ALL);
 	assert_memory_equal(&s, &back, sizeof(s));
 }
 
@@ -154,10 +155,10 @@ static void test_refused(void **state)
 	do {                                                                                                 \
 		struct control_state s = long_mode(), before, after;                                         \
                                                                                                              \
-		vcpu_get(&v, &before, STATE_ALL);                                                            \
+		hvm->get(&v, &before, STATE_ALL);                                                            \
 		__VA_ARGS__;                                                                                 \
 		assert_int_equal(vcpu_set(&v, &s, STATE_ALL), -EINVAL);                                      \
-		vcpu_get(&v, &after, STATE_ALL);                                                             \
+		hvm->get(&v, &after, STATE_ALL);                                                             \
 		assert_memory_equal(&before, &after, sizeof(before));                                        \
 	} while (0)
 	struct control_state good = long_mode();
@@ -204,8 +205,8 @@ static void test_xsave_image(void **state)
 
 	(void)state;
 	memset(image, 0xff, sizeof(image));
-	assert_int_equal(vcpu_set_xsave(&v, image), 0);
-	vcpu_get_xsave(&v, back);
+	xstate_import(v.xsave, image);
+	memcpy(back, v.xsave, PAGE_SIZE);
 	memcpy(&header, back + 512, 8);
 	assert_int_equal(header, 0); /* no component that this CPU has not */
 	memcpy(&header, back + 520, 8);

@@ -239,14 +239,6 @@ bool guard(void *fn, u64 a, u64 b)
 	return trapped;
 }
 
-struct cpuid cpuid(u32 leaf, u32 sub)
-{
-	struct cpuid r;
-
-	__asm__ volatile("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "0"(leaf), "2"(sub));
-	return r;
-}
-
 bool is_tcg(void)
 {
 	return false;

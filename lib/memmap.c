@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The map of physical memory: a sorted list of ranges without overlaps. */
-#include "hv/memmap.h"
-
-#include "hv/console.h"
+#include "lib/memmap.h"
 
 #include <errno.h>
 
@@ -126,23 +124,4 @@ u64 memmap_top(const struct memmap *map)
 		if (map->range[i].type == MEM_RAM)
 			return end_of(&map->range[i]);
 	return 0;
-}
-
-static const char *name_of(u32 type)
-{
-	static const char *const names[] = {"?", "RAM", "reserved", "ACPI tables", "ACPI NVS", "bad"};
-
-	if (type == MEM_HYPERVISOR)
-		return "hypervisor";
-	return type < ARRAY_SIZE(names) ? names[type] : "reserved (other)";
-}
-
-void memmap_print(const struct memmap *map, const char *title)
-{
-	print("%s\n", title);
-	for (unsigned i = 0; i < map->count; i++) {
-		const struct mem_range *r = &map->range[i];
-
-		print("  %016lx-%016lx %10lu KiB  %s\n", r->base, end_of(r) - 1, r->size >> 10, name_of(r->type));
-	}
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A map of physical memory: sorted, without overlaps, in pages or bytes as the
- * firmware gave it. Pure data; built for the host and tested there.
+ * firmware gave it.
  */
 #pragma once
 
@@ -13,7 +13,7 @@ enum mem_type { /* as in E820; ACPI 6.4 table 15.4 */
 	MEM_ACPI = 3,
 	MEM_NVS = 4,
 	MEM_BAD = 5,
-	MEM_HYPERVISOR = 0x100, /* ours; the primary VM sees no such range at all */
+	MEM_HYPERVISOR = 0x100, /* the microhypervisor's own; its primary VM sees no such range at all */
 };
 
 enum { MEMMAP_MAX = 128 };
@@ -36,4 +36,3 @@ int memmap_set(struct memmap *map, u64 base, u64 size, u32 type);
 bool memmap_is(const struct memmap *map, u64 base, u64 size, u32 type);
 /* End of the highest RAM. */
 u64 memmap_top(const struct memmap *map);
-void memmap_print(const struct memmap *map, const char *title);

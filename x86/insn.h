@@ -4,11 +4,6 @@
 
 #include "lib/types.h"
 
-enum {
-	MSR_APIC_BASE = 0x1b,
-	MSR_EFER = 0xc0000080,
-};
-
 struct __attribute__((packed)) table_register {
 	u16 limit;
 	u64 base;
