@@ -7,6 +7,7 @@
 #include "hv/console.h"
 #include "hv/exit.h"
 #include "hv/primary.h"
+#include "lib/width.h"
 #include "x86/cpuid.h"
 #include "x86/emulate.h"
 
@@ -67,38 +68,6 @@ static bool walk(struct access *a, u64 gva, unsigned access, u64 *gpa)
 	return true;
 }
 
-/* In one access of the width that it has: of single bytes a device's register takes none. */
-static u64 read_at(const volatile void *at, unsigned size)
-{
-	switch (size) {
-	case 1:
-		return *(const volatile u8 *)at;
-	case 2:
-		return *(const volatile u16 *)at;
-	case 4:
-		return *(const volatile u32 *)at;
-	default:
-		return *(const volatile u64 *)at;
-	}
-}
-
-static void write_at(volatile void *at, unsigned size, u64 value)
-{
-	switch (size) {
-	case 1:
-		*(volatile u8 *)at = (u8)value;
-		break;
-	case 2:
-		*(volatile u16 *)at = (u16)value;
-		break;
-	case 4:
-		*(volatile u32 *)at = (u32)value;
-		break;
-	default:
-		*(volatile u64 *)at = value;
-	}
-}
-
 /*
  * Devices below 4 GiB that are not hooked: the local APIC, when another CPU has ended
  * the hook since the exit. No instruction of a sane system reaches others. Never a
@@ -127,9 +96,9 @@ static bool access_one(struct access *a, u64 gva, unsigned size, bool write, u64
 	if (!host)
 		host = device(gpa, size);
 	if (host && write)
-		write_at(host, size, *value);
+		width_store(host, size, *value);
 	else if (host)
-		*value = read_at(host, size);
+		*value = width_load(host, size);
 	return host;
 }
 

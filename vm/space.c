@@ -9,8 +9,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "lib/width.h"
 #include "vm/device.h"
 
 /* Index of the extent that this thread used last, in whichever space. */
@@ -211,44 +211,6 @@ static u64 ones(unsigned size)
 	return UINT64_MAX >> (64 - 8 * size);
 }
 
-/* The sizes are constants, so that each copy is one access: atomic, if aligned, as the guest expects. */
-static u64 host_load(const u8 *host, unsigned size)
-{
-	u64 value = 0;
-
-	switch (size) {
-	case 1:
-		return *host;
-	case 2:
-		memcpy(&value, host, 2);
-		return value;
-	case 4:
-		memcpy(&value, host, 4);
-		return value;
-	default:
-		memcpy(&value, host, 8);
-		return value;
-	}
-}
-
-static void host_store(u8 *host, unsigned size, u64 value)
-{
-	switch (size) {
-	case 1:
-		*host = (u8)value;
-		break;
-	case 2:
-		memcpy(host, &value, 2);
-		break;
-	case 4:
-		memcpy(host, &value, 4);
-		break;
-	default:
-		memcpy(host, &value, 8);
-		break;
-	}
-}
-
 static unsigned min_size(const struct region_ops *ops)
 {
 	return ops->min_size ? ops->min_size : 1;
@@ -336,7 +298,7 @@ static u64 region_read(const struct region *region, u64 offset, unsigned size)
 	u64 value;
 
 	if (region->host && region->direct & DIRECT_READ)
-		return host_load(region->host + offset, size);
+		return width_load(region->host + offset, size);
 	if (!ops || !ops->read)
 		return ones(size);
 	lock(region);
@@ -351,7 +313,7 @@ static u64 region_read(const struct region *region, u64 offset, unsigned size)
 static void region_write(const struct region *region, u64 offset, unsigned size, u64 value)
 {
 	if (region->host && region->direct & DIRECT_WRITE) {
-		host_store(region->host + offset, size, value);
+		width_store(region->host + offset, size, value);
 		return;
 	}
 	if (!region->ops || !region->ops->write)
