@@ -27,12 +27,17 @@ static void woken(void *arg, u32 events)
 	drain_counter(arg);
 }
 
-static void wake(struct loop *loop)
+static void raise_counter(const struct loop_source *source)
 {
 	u64 one = 1;
 
-	if (write(loop->wake.fd, &one, sizeof(one)) < 0)
-		return; /* EAGAIN: it is awake already */
+	if (write(source->fd, &one, sizeof(one)) < 0)
+		return; /* EAGAIN: it is raised already */
+}
+
+static void wake(struct loop *loop)
+{
+	raise_counter(&loop->wake);
 }
 
 int loop_init(struct loop *loop)
@@ -210,6 +215,44 @@ void loop_timer_taken(struct loop_timer *timer)
 {
 	timer->armed = LOOP_NEVER;
 	drain_counter(&timer->source);
+}
+
+/* ---- work from other threads ---- */
+
+static void event_ready(void *arg, u32 events)
+{
+	struct loop_event *event = arg;
+
+	(void)events;
+	drain_counter(&event->source);
+	atomic_store(&event->posted, false); /* before run: what comes during it counts anew */
+	event->run(event->arg);
+}
+
+int loop_event_init(struct loop *loop, struct loop_event *event, void (*run)(void *), void *arg)
+{
+	*event = (struct loop_event){.run = run, .arg = arg};
+	event->source.ready = event_ready;
+	event->source.arg = event;
+	event->source.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (event->source.fd < 0)
+		return -errno;
+	return loop_add(loop, &event->source, EPOLLIN);
+}
+
+void loop_event_fini(struct loop *loop, struct loop_event *event)
+{
+	if (event->source.fd <= 0)
+		return;
+	loop_remove(loop, &event->source);
+	close(event->source.fd);
+	event->source.fd = -1;
+}
+
+void loop_event_post(struct loop_event *event)
+{
+	if (!atomic_exchange(&event->posted, true))
+		raise_counter(&event->source);
 }
 
 /* ---- signals ---- */

@@ -32,6 +32,13 @@ struct loop_timer {
 	u64 armed; /* guarded as loop_timer_set's callers are */
 };
 
+struct loop_event {
+	struct loop_source source; /* an eventfd */
+	void (*run)(void *arg);
+	void *arg;
+	_Atomic bool posted;
+};
+
 struct loop_signals {
 	struct loop_source source;
 	void (*got)(void *arg, int signo);
@@ -69,6 +76,15 @@ void loop_timer_fini(struct loop *loop, struct loop_timer *timer);
 void loop_timer_set(struct loop_timer *timer, u64 deadline);
 /* fire says that it has seen the expiry: without this it is called again. */
 void loop_timer_taken(struct loop_timer *timer);
+
+/*
+ * Work for the loop's thread: after loop_event_post, run is called there once (for
+ * several posts before it, perhaps only once). Any thread may post; it costs a system
+ * call only when the loop has to be woken for it.
+ */
+int loop_event_init(struct loop *loop, struct loop_event *event, void (*run)(void *), void *arg);
+void loop_event_fini(struct loop *loop, struct loop_event *event);
+void loop_event_post(struct loop_event *event);
 
 /* Blocks the signals in this thread (and those it creates), and delivers them here. */
 int loop_signals_init(struct loop *loop, struct loop_signals *signals, const sigset_t *set,

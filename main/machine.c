@@ -17,7 +17,7 @@
 #include "dev/i8259.h"
 #include "dev/ioapic.h"
 #include "dev/lapic.h"
-#include "dev/pci.h"
+#include "dev/pci/host.h"
 #include "dev/rtc.h"
 #include "dev/uart16550.h"
 

@@ -44,6 +44,16 @@ struct engine_ops {
 	/* vcpu->regs from and to the engine; on the vCPU's thread, outside run. */
 	void (*regs_get)(struct vcpu *vcpu);
 	void (*regs_put)(struct vcpu *vcpu);
+	/*
+	 * A device has filled guest RAM at this host address: before the guest is told. From any
+	 * thread. NULL: the engine derives nothing from memory.
+	 */
+	void (*ram_written)(struct vm *vm, const void *host, size_t len);
+	/*
+	 * vm->mem has another shape (space_add, _move, _remove). On a vCPU's thread, which may be
+	 * in the midst of the guest's instruction that did it, or with every vCPU stopped.
+	 */
+	void (*map_changed)(struct vm *vm);
 	/* Counters for people; from any thread, so figures may be a little old. */
 	void (*stats)(struct vm *vm, FILE *out);
 };

@@ -5,8 +5,10 @@
  * earlier ones below it.
  *
  * Thread context: space_add, space_move and space_remove run before the VM
- * starts or with every vCPU stopped. space_read and space_write may be called
- * by any vCPU; they take the lock of the region's device around its ops.
+ * starts, with every vCPU stopped, or with the machine lock held on the thread of
+ * the only vCPU (vm_map_changed follows). space_read and space_write may be called
+ * by any vCPU; they take the lock of the region's device around its ops. Other
+ * threads hold the machine lock when they look into the space.
  * Accesses that no region claims read all ones and drop writes.
  */
 #pragma once

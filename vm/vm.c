@@ -155,3 +155,9 @@ bool vm_trylock(struct vm *vm)
 	}
 	return pthread_mutex_clocklock(&vm->lock, CLOCK_MONOTONIC, &until) == 0;
 }
+
+void vm_map_changed(struct vm *vm)
+{
+	if (vm->engine->map_changed)
+		vm->engine->map_changed(vm);
+}

@@ -69,6 +69,12 @@ void vm_join(struct vm *vm);
  * derived from memory is stale.
  */
 void vm_reset(struct vm *vm);
+/*
+ * After regions were added, moved or removed while the VM runs: on the thread of
+ * the vCPU whose access did it, with the machine lock held. (With every vCPU
+ * stopped, too.)
+ */
+void vm_map_changed(struct vm *vm);
 /* Every vCPU halts and waits for an event. From any thread; true only for now. */
 bool vm_idle(const struct vm *vm);
 /*

@@ -6,7 +6,7 @@
 
 #include "dev/debug.h"
 #include "dev/irq_fork.h"
-#include "dev/pci.h"
+#include "dev/pci/host.h"
 
 static struct vm vm;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* PCI host bridge. Facts: PCI Local Bus 3.0, PCI Express base specification, ICH9 data sheet for 0xCF9. */
-#include "dev/pci.h"
+#include "dev/pci/host.h"
 
 #include <errno.h>
 #include <stdlib.h>
