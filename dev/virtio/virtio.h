@@ -15,6 +15,7 @@
 #include <sys/uio.h>
 
 #include "dev/pci/pci.h"
+#include "host/iov.h"
 #include "vm/device.h"
 
 struct vm;
@@ -112,9 +113,3 @@ void vq_notify(struct virtq *vq);
  * that no kick will announce (so look again).
  */
 bool vq_want_kicks(struct virtq *vq, bool on);
-
-/* Copies between a chain's buffers and flat memory. Return the bytes copied. */
-size_t iov_to_buf(const struct iovec *iov, unsigned n, size_t offset, void *buf, size_t len);
-size_t iov_from_buf(const struct iovec *iov, unsigned n, size_t offset, const void *buf, size_t len);
-/* Drops the first len bytes: moves *iov and *n on. */
-void iov_skip(struct iovec **iov, unsigned *n, size_t len);
