@@ -37,6 +37,8 @@ struct pci_ident {
 };
 
 struct pci_function_ops {
+	/* The same registers are about to be read: bring config up to date. May be NULL. */
+	void (*config_reading)(struct pci_function *fn, unsigned offset, unsigned size);
 	/* Config registers behind what pci_function owns (pci_add_capability's): after the write was merged. */
 	void (*config_written)(struct pci_function *fn, unsigned offset, unsigned size); /* may be NULL */
 	void (*reset)(struct pci_function *fn); /* power-on, FLR or secondary bus reset; config space is reset already */

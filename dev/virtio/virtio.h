@@ -43,6 +43,8 @@ struct virtio_class {
 	u16 max_segments; /* of one chain, in and out together; a longer one breaks the rules */
 	size_t request_size; /* bytes that the class wants beside each chain: vq_request */
 	void (*reset)(struct virtio *vdev); /* forget all chains; queues are gone afterwards */
+	/* The same for one queue alone; NULL: the device does not offer it. */
+	void (*queue_reset)(struct virtio *vdev, struct virtq *vq);
 	/* DRIVER_OK: vdev->features and the queues are settled. */
 	void (*ready)(struct virtio *vdev);
 	void (*kick)(struct virtio *vdev, struct virtq *vq);
