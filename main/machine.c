@@ -213,7 +213,7 @@ static int add_legacy_devices(struct machine *m)
 	int ret = uart16550_create(&m->vm, UART_COM1_PORT, isa_irq(m, UART_COM1_IRQ), m->console, &com1);
 
 	if (!ret)
-		ret = i8042_create(&m->vm, isa_irq(m, I8042_IRQ), &kbc);
+		ret = i8042_create(&m->vm, isa_irq(m, I8042_IRQ), isa_irq(m, I8042_AUX_IRQ), &kbc);
 	if (!ret)
 		ret = debug_console_create(&m->vm, m->console, &debug);
 	if (!ret && m->options->debug_exit)
