@@ -22,6 +22,7 @@
 #define CONFIG_NETS 8
 #define CONFIG_FORWARDS 16
 #define CONFIG_SHARES 8
+#define CONFIG_LABELS 16
 
 enum disk_bus {
 	DISK_BUS_VIRTIO,
@@ -84,8 +85,9 @@ enum console_kind {
 };
 
 struct vm_config {
+	u64 given; /* which keys: BIT(place in the table) */
 	char *name; /* NULL: made up */
-	char *image; /* the disk that `mullion run IMAGE` boots; becomes disk[0] */
+	char *image; /* the disk that `mullion run IMAGE` boots; config_finish puts it before disk[0] */
 	char *kernel, *initrd, *append; /* NULL: not given */
 	u64 memory; /* bytes */
 	unsigned cpus;
@@ -97,13 +99,49 @@ struct vm_config {
 	struct net_config net[CONFIG_NETS];
 	struct share_config share[CONFIG_SHARES];
 	unsigned ndisks, nnets, nshares;
+	bool snapshot; /* config_finish sets it in every disk */
 	char *vnc; /* "127.0.0.1:5900", ":0", "unix:PATH"; NULL: no display listens */
 	bool vga; /* standard VGA, also without vnc */
 	bool virtio_input; /* keyboard and tablet by virtio, beside the i8042's */
 	bool rng, balloon;
 	u64 vsock_cid; /* 0: no vsock; else 3 and up */
 	unsigned hotplug_ports; /* empty PCI Express root ports */
+	char *label[CONFIG_LABELS]; /* "key=value" */
+	unsigned nlabels;
 	bool no_reboot, debug_exit, stats, private_memory;
 	bool no_sandbox; /* for debugging: keep all system calls */
 	u64 timeout_ns; /* 0: none */
 };
+
+/* What a VM has when nothing is said. The config must be freed or fresh. */
+void config_init(struct vm_config *config);
+void config_free(struct vm_config *config);
+
+/*
+ * Each of these returns 0, or -EINVAL with a line in err that begins with what the
+ * user wrote ("--memory lots ...", "vm.json:3: memory: ...").
+ */
+
+/* One option: its name without dashes ("memory", "no-rng"), and its text; NULL: there is none. */
+int config_option(struct vm_config *config, const char *name, const char *text, struct err *err);
+/* Does that option want a value? -ENOENT: there is no such option. */
+int config_option_takes_value(const char *name);
+/* The option that the user may have meant, or NULL. */
+const char *config_nearest_option(const char *name);
+
+/* A VM file. Its relative paths are the file's folder's. */
+int config_load(struct vm_config *config, const char *path, struct err *err);
+/* The same from its text; file is what messages call it. */
+int config_parse(struct vm_config *config, const char *text, size_t len, const char *file, struct err *err);
+/* Text for a VM file with the keys that were given (all: with every key's value). The caller frees; NULL: no memory. */
+char *config_print(const struct vm_config *config, bool all);
+
+/* Relative paths become dir's. 0 or -ENOMEM. */
+int config_absolute(struct vm_config *config, const char *dir);
+/* When all is given: what follows from the rest (the image's disk, memory, network). 0 or -errno. */
+int config_finish(struct vm_config *config, struct err *err);
+
+/* "512M", "2G", "65536K"; a bare number is MiB. 0 or -EINVAL. */
+int config_parse_size(const char *text, u64 *bytes);
+/* Six bytes in hexadecimal with colons, not a group's address. 0 or -EINVAL. */
+int config_parse_mac(const char *text, u8 mac[6]);

@@ -18,11 +18,13 @@ static void show_image(const char *name)
 		printf("image   %-13s %s\n", name, path);
 }
 
-int doctor(void)
+/* Exit status 0 when there is an engine. */
+static int doctor(const struct invocation *call)
 {
 	struct engine_report report[ENGINES];
 	const char *first = NULL;
 
+	(void)call;
 	engines_examine(report);
 	for (unsigned i = 0; i < ENGINES; i++) {
 		printf("engine  %-10s %-3s %s\n", report[i].name, report[i].usable ? "yes" : "no",
@@ -35,3 +37,9 @@ int doctor(void)
 	printf("mullion run takes %s\n", first ? first : "none of them: this machine cannot run VMs");
 	return first ? 0 : 1;
 }
+
+const struct command command_doctor = {
+	.name = "doctor",
+	.help = "say which engines this machine can run",
+	.run = doctor,
+};

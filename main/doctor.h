@@ -2,5 +2,6 @@
 /* `mullion doctor`. */
 #pragma once
 
-/* Says which engines this machine can run. Returns the exit status: 0 when there is one. */
-int doctor(void);
+#include "main/command.h"
+
+extern const struct command command_doctor;

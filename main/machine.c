@@ -101,7 +101,7 @@ static void clear_ram(struct machine *m)
 	if (m->vm.engine->ram_clear)
 		m->vm.engine->ram_clear(&m->vm);
 	else
-		madvise(m->ram, m->options->memory, MADV_DONTNEED);
+		madvise(m->ram, m->config->memory, MADV_DONTNEED);
 }
 
 static void unmap_ram(struct machine *m)
@@ -109,13 +109,13 @@ static void unmap_ram(struct machine *m)
 	if (m->vm.engine->ram_unmap)
 		m->vm.engine->ram_unmap(&m->vm);
 	else if (m->ram)
-		munmap(m->ram, m->options->memory);
+		munmap(m->ram, m->config->memory);
 	m->ram = NULL;
 }
 
 static int add_ram(struct machine *m, struct err *err)
 {
-	u64 size = m->options->memory;
+	u64 size = m->config->memory;
 	unsigned direct = DIRECT_READ | DIRECT_WRITE;
 	int ret = check_memory(size, err);
 
@@ -216,7 +216,7 @@ static int add_legacy_devices(struct machine *m)
 		ret = i8042_create(&m->vm, isa_irq(m, I8042_IRQ), isa_irq(m, I8042_AUX_IRQ), &kbc);
 	if (!ret)
 		ret = debug_console_create(&m->vm, m->console, &debug);
-	if (!ret && m->options->debug_exit)
+	if (!ret && m->config->debug_exit)
 		ret = debug_exit_create(&m->vm, &debug_exit);
 	return ret;
 }
@@ -226,11 +226,11 @@ static int open_console(struct machine *m, struct err *err)
 	const struct console_config config = {
 		.vm = &m->vm, .loop = m->loop, .power_button = press_power_button, .arg = m};
 
-	switch (m->options->console) {
+	switch (m->config->console) {
 	case CONSOLE_STDIO:
 		return console_stdio_create(&config, &m->console, err);
 	case CONSOLE_FILE:
-		return console_file_create(&config, m->options->console_path, &m->console, err);
+		return console_file_create(&config, m->config->console_path, &m->console, err);
 	default:
 		return console_null_create(&m->console);
 	}
@@ -252,21 +252,20 @@ static int add_chips(struct machine *m)
 }
 
 int machine_create(struct machine *m, struct loop *loop, const struct engine_ops *engine,
-	const struct options *options, const char *kernel, const char *initrd,
-	const struct tsc_sample *started, struct err *err)
+	const struct vm_config *config, const struct tsc_sample *started, struct err *err)
 {
 	int ret;
 
-	*m = (struct machine){.loop = loop, .options = options, .kernel = kernel, .initrd = initrd};
+	*m = (struct machine){.loop = loop, .config = config};
 	m->started = *started;
 	err_set(err, EIO, "the machine could not be built");
-	ret = vm_init(&m->vm, "vm", engine, options->cpus);
+	ret = vm_init(&m->vm, "vm", engine, config->cpus);
 	if (!ret)
 		ret = loop_timer_init(loop, &m->timer, clock_expired, m);
 	if (ret)
 		return ret;
 	m->vm.clock.rearm = clock_rearm;
-	m->vm.private_memory = options->private_memory;
+	m->vm.private_memory = config->private_memory;
 	ret = add_ram(m, err);
 	if (!ret)
 		ret = open_console(m, err);
@@ -323,7 +322,7 @@ int machine_load(struct machine *m, struct err *err)
 	struct boot_config boot = {
 		.kernel = m->kernel,
 		.initrd = m->initrd,
-		.command_line = m->options->append,
+		.command_line = m->append,
 		.memory = {m->ram_below, m->ram_above, PCI_ECAM_BASE, PCI_ECAM_SIZE},
 	};
 	int ret;

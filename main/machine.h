@@ -10,7 +10,7 @@
 #include "host/err.h"
 #include "host/loop.h"
 #include "host/tsc.h"
-#include "main/options.h"
+#include "main/config.h"
 #include "vm/vm.h"
 
 #define MACHINE_MIN_MEMORY MIB(32)
@@ -20,8 +20,8 @@ struct machine {
 	struct vm vm;
 	struct loop *loop;
 	struct loop_timer timer; /* the VM's clock, while no vCPU covers it */
-	const struct options *options;
-	const char *kernel, *initrd;
+	const struct vm_config *config;
+	const char *kernel, *initrd, *append;
 	struct tsc_sample started;
 
 	u8 *ram;
@@ -40,15 +40,13 @@ struct machine {
 };
 
 /*
- * Everything except the guest's memory contents. The kernel's and initrd's
- * names (initrd may be NULL), the options and the loop stay the caller's.
+ * Everything except the guest's memory contents. The config, the engine and the loop stay the caller's.
  * 0 or -errno; machine_destroy accepts a half-made machine.
  */
 int machine_create(struct machine *m, struct loop *loop, const struct engine_ops *engine,
-	const struct options *options, const char *kernel, const char *initrd,
-	const struct tsc_sample *started, struct err *err);
+	const struct vm_config *config, const struct tsc_sample *started, struct err *err);
 void machine_destroy(struct machine *m);
-/* Loads the kernel and sets vCPU 0's registers, ready for vm_start. 0 or -errno. */
+/* Loads the kernel (the caller has set kernel, initrd or NULL, append) and sets vCPU 0's registers, ready for vm_start. 0 or -errno. */
 int machine_load(struct machine *m, struct err *err);
 /* After a run: power-on state, memory zero. machine_load comes next. */
 void machine_reset(struct machine *m);

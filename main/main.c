@@ -2,15 +2,14 @@
 /* The command `mullion`. Only this file exits. */
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "host/log.h"
 #include "host/tsc.h"
+#include "main/command.h"
 #include "main/doctor.h"
-#include "main/options.h"
 #include "main/run.h"
-
-#define STATUS_USAGE 2
 
 /* A closed standard descriptor would be taken by the next file that we open. */
 static void fill_standard_descriptors(void)
@@ -27,31 +26,38 @@ static void fill_standard_descriptors(void)
 	}
 }
 
+/* In the order of --help. */
+static const struct command *const commands[] = {
+	&command_run,
+	&command_doctor,
+	NULL,
+};
+
 int main(int argc, char **argv)
 {
 	struct tsc_sample started;
-	struct options options;
+	static struct vm_config config;
+	struct invocation call = {.config = &config, .started = &started};
+	const struct command *command;
 	struct err err;
+	bool help;
 
 	tsc_sample(&started);
 	fill_standard_descriptors();
-	if (options_parse(&options, argc, argv, &err)) {
+	if (argc == 2 && (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V"))) {
+		puts("mullion " MULLION_VERSION);
+		return 0;
+	}
+	config_init(&config);
+	if (command_parse(commands, argc, argv, &call, &command, &help, &err)) {
 		log_line("%s", err.text);
 		return STATUS_USAGE;
 	}
-	switch (options.command) {
-	case COMMAND_RUN:
-		return run(&options, &started);
-	case COMMAND_DOCTOR:
-		return doctor();
-	case COMMAND_VERSION:
-		puts("mullion " MULLION_VERSION);
-		return 0;
-	case COMMAND_RUN_HELP:
-		options_run_help(stdout);
-		return 0;
-	default:
-		options_help(stdout);
-		return 0;
-	}
+	if (!help)
+		return command->run(&call);
+	if (command)
+		command_help(command, stdout);
+	else
+		command_list(commands, *argv[1] == '-' || !strcmp(argv[1], "help") ? NULL : argv[1], stdout);
+	return 0;
 }

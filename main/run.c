@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "host/log.h"
 #include "main/dump.h"
@@ -13,17 +14,8 @@
 #include "main/images.h"
 #include "main/machine.h"
 
-enum {
-	STATUS_OK = 0,
-	STATUS_FAULT = 1, /* our own */
-	STATUS_USAGE = 2,
-	STATUS_TRIPLE_FAULT = 3,
-	STATUS_TIMEOUT = 124,
-	STATUS_SIGNAL = 128,
-};
-
 struct runner {
-	const struct options *options;
+	const struct vm_config *config;
 	struct loop loop;
 	struct loop_signals signals;
 	struct loop_timer timeout;
@@ -85,58 +77,62 @@ static int start_timeout(struct runner *r)
 	struct timespec now;
 	int ret;
 
-	if (!r->options->timeout_ns)
+	if (!r->config->timeout_ns)
 		return 0;
 	ret = loop_timer_init(&r->loop, &r->timeout, timed_out, r);
 	if (ret)
 		return ret;
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	loop_timer_set(&r->timeout, (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec + r->options->timeout_ns);
+	loop_timer_set(&r->timeout, (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec + r->config->timeout_ns);
 	return 0;
 }
 
 /* ---- before ---- */
 
 /* Without --kernel: the default kernel, and its initrd unless one was given. */
-static int find_images(struct runner *r, const char **kernel, const char **initrd, struct err *err)
+static int find_images(struct runner *r, struct err *err)
 {
-	int ret = 0;
+	struct machine *m = &r->machine;
+	int ret;
 
-	*kernel = r->options->kernel;
-	*initrd = r->options->initrd;
-	if (*kernel)
+	m->kernel = r->config->kernel;
+	m->initrd = r->config->initrd;
+	m->append = r->config->append ? r->config->append : DEFAULT_COMMAND_LINE;
+	if (m->kernel)
 		return 0;
-	*kernel = r->kernel;
+	if (r->config->image && access(r->config->image, R_OK) && !strstr(r->config->image, "://"))
+		return err_set(err, errno, "cannot open image %s: %s", r->config->image, strerror(errno));
+	m->kernel = r->kernel;
 	ret = images_find(DEFAULT_KERNEL, r->kernel, err);
-	if (ret || *initrd)
+	if (ret || m->initrd)
 		return ret;
-	*initrd = r->initrd;
+	m->initrd = r->initrd;
 	return images_find(DEFAULT_INITRD, r->initrd, err);
 }
 
 static int prepare(struct runner *r, const struct tsc_sample *started, struct err *err)
 {
-	const char *kernel, *initrd;
 	const struct engine_ops *engine;
 	char why[256];
-	int ret = find_images(r, &kernel, &initrd, err);
+	int ret;
 
-	if (ret)
-		return ret;
-	engine = engines_choose(r->options->engine, why, sizeof(why));
+	engine = engines_choose(r->config->engine, why, sizeof(why));
 	if (!engine)
 		return err_set(err, ENODEV, "engine %s does not run here: %s",
-			r->options->engine ? r->options->engine : "auto", why);
-	if (r->options->private_memory && !engine->private_memory)
-		return err_set(err, EINVAL, "--private-memory: engine %s cannot do that; metal can", engine->name);
-	ret = machine_create(&r->machine, &r->loop, engine, r->options, kernel, initrd, started, err);
+			r->config->engine ? r->config->engine : "auto", why);
+	if (r->config->private_memory && !engine->private_memory)
+		return err_set(
+			err, EINVAL, "--private-memory: engine %s cannot do that; metal can", engine->name);
+	ret = machine_create(&r->machine, &r->loop, engine, r->config, started, err);
+	if (!ret)
+		ret = find_images(r, err);
 	if (!ret)
 		ret = machine_load(&r->machine, err);
 	if (ret)
 		return ret;
 	r->machine.vm.stopped = vm_stopped;
 	log_line("engine %s (%s); %s", engine->name, why,
-		r->options->console == CONSOLE_STDIO ? "Ctrl-A x quits" : "Ctrl-C quits");
+		r->config->console == CONSOLE_STDIO ? "Ctrl-A x quits" : "Ctrl-C quits");
 	return 0;
 }
 
@@ -164,7 +160,7 @@ static bool wants_reset(const struct runner *r)
 {
 	int stop = r->machine.vm.stop;
 
-	return !r->options->no_reboot && (stop == VM_RESET || stop == VM_TRIPLE_FAULT);
+	return !r->config->no_reboot && (stop == VM_RESET || stop == VM_TRIPLE_FAULT);
 }
 
 static bool reset(struct runner *r)
@@ -243,24 +239,26 @@ static int conclude(struct runner *r)
 	loop_signals_fini(&r->loop, &r->signals);
 	console->ops->finish(console);
 	status = status_of(&r->machine.vm);
-	if (r->options->stats)
+	if (r->config->stats)
 		print_stats(&r->machine.vm);
 	return status;
 }
 
-int run(const struct options *options, const struct tsc_sample *started)
+static int run(const struct invocation *call)
 {
 	static struct runner r; /* large, and there is one */
 	struct err err = {"out of file descriptors or memory"};
 	int status = STATUS_USAGE;
 	int ret;
 
-	r.options = options;
-	ret = loop_init(&r.loop);
+	r.config = call->config;
+	ret = config_finish(call->config, &err);
+	if (!ret)
+		ret = loop_init(&r.loop);
 	if (!ret)
 		ret = watch_signals(&r);
 	if (!ret)
-		ret = prepare(&r, started, &err);
+		ret = prepare(&r, call->started, &err);
 	if (!ret)
 		ret = start_timeout(&r);
 	if (!ret) {
@@ -272,3 +270,17 @@ int run(const struct options *options, const struct tsc_sample *started)
 		log_line("%s", err.text);
 	return status;
 }
+
+const struct command command_run = {
+	.name = "run",
+	.words = "[IMAGE | FILE.json]",
+	.max_words = 1,
+	.vm = true,
+	.help = "boot a VM; without an image or options, Debian's cloud kernel to a shell on this terminal",
+	.more = "Keys: Ctrl-A x quits, Ctrl-A Ctrl-A sends Ctrl-A, Ctrl-A h shows help.\n"
+		"Input from a pipe or file is typed; at its end the VM is asked to power off.\n"
+		"\n"
+		"Exit status: 0 power-off, 2 wrong usage or file, 3 triple fault (with --no-reboot),\n"
+		"124 timeout, 128 + N killed by signal N, 1 a fault of mullion itself.\n",
+	.run = run,
+};

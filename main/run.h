@@ -2,8 +2,6 @@
 /* `mullion run`. */
 #pragma once
 
-#include "host/tsc.h"
-#include "main/options.h"
+#include "main/command.h"
 
-/* Returns the exit status. started: taken when the process began. */
-int run(const struct options *options, const struct tsc_sample *started);
+extern const struct command command_run;
