@@ -60,4 +60,13 @@ struct disk {
 	bool readonly;
 	bool can_discard, can_write_zeroes;
 	const char *name; /* for messages and as the serial number's seed: the image's path */
+	/* The device's, or NULL: after one or more done calls, from wherever they came: time to interrupt the guest. */
+	void (*settled)(void *arg);
+	void *settled_arg;
 };
+
+static inline void disk_settled(struct disk *disk)
+{
+	if (disk->settled)
+		disk->settled(disk->settled_arg);
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A raw disk's calls by io_uring: kick hands the kernel all that was submitted in
+ * one system call, and takes what is complete at once (what was in the host's
+ * cache). The rest comes by the ring's eventfd to the loop's thread.
+ */
+#include <errno.h>
+#include <liburing.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "backend/disk_raw.h"
+
+#define DEPTH 128 /* calls under way; more requests wait */
+
+struct disk_uring {
+	struct disk_raw raw;
+	struct loop *loop;
+	struct io_uring ring;
+	struct loop_source source; /* the ring's eventfd */
+	struct disk_call call[DEPTH], *free;
+	struct disk_request *waiting, **last; /* for a call, in order */
+	unsigned busy; /* calls under way */
+	bool running; /* done may submit and kick */
+};
+
+const size_t disk_uring_size = sizeof(struct disk_uring);
+
+static struct disk_uring *of(struct disk *disk)
+{
+	return container_of(disk, struct disk_uring, raw.disk);
+}
+
+/* The ring has an entry for each call. */
+static void push(struct disk_uring *u, struct disk_call *call)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+
+	switch (call->kind) {
+	case DISK_CALL_READ:
+		io_uring_prep_readv2(sqe, call->fd, call->iov, call->niov, call->offset, call->flags);
+		break;
+	case DISK_CALL_WRITE:
+		io_uring_prep_writev2(sqe, call->fd, call->iov, call->niov, call->offset, call->flags);
+		break;
+	case DISK_CALL_SYNC:
+		io_uring_prep_fsync(sqe, call->fd, IORING_FSYNC_DATASYNC);
+		break;
+	case DISK_CALL_ALLOCATE:
+		io_uring_prep_fallocate(sqe, call->fd, call->flags, (off_t)call->offset, (off_t)call->len);
+		break;
+	}
+	io_uring_sqe_set_data(sqe, call);
+}
+
+static void begin(struct disk_uring *u, struct disk_request *request)
+{
+	struct disk_call *call = u->free;
+
+	u->free = call->next;
+	u->busy++;
+	disk_call_start(&u->raw, call, request);
+	push(u, call);
+}
+
+static void submit(struct disk *disk, struct disk_request *request)
+{
+	struct disk_uring *u = of(disk);
+
+	if (u->free && !u->waiting) {
+		begin(u, request);
+		return;
+	}
+	request->next = NULL;
+	*u->last = request;
+	u->last = &request->next;
+}
+
+static void begin_waiting(struct disk_uring *u)
+{
+	while (u->waiting && u->free) {
+		struct disk_request *request = u->waiting;
+
+		u->waiting = request->next;
+		if (!u->waiting)
+			u->last = &u->waiting;
+		begin(u, request);
+	}
+}
+
+static void complete(struct disk_uring *u, struct disk_call *call, int result)
+{
+	struct disk_request *request = call->request;
+	int error;
+
+	if (disk_call_continues(&u->raw, call, result, &error)) {
+		push(u, call);
+		return;
+	}
+	call->next = u->free;
+	u->free = call;
+	u->busy--;
+	request->done(request, error);
+}
+
+/* Completes what is complete. False: nothing was. */
+static bool reap(struct disk_uring *u)
+{
+	struct io_uring_cqe *cqe;
+	bool any = false;
+
+	while (!io_uring_peek_cqe(&u->ring, &cqe)) {
+		struct disk_call *call = io_uring_cqe_get_data(cqe);
+		int result = cqe->res;
+
+		io_uring_cqe_seen(&u->ring, cqe);
+		complete(u, call, result);
+		any = true;
+	}
+	return any;
+}
+
+/* Starts and completes until nothing more is complete. False: nothing was. */
+static bool work(struct disk_uring *u)
+{
+	bool any = false, again;
+
+	do {
+		begin_waiting(u);
+		if (io_uring_sq_ready(&u->ring))
+			io_uring_submit(&u->ring);
+		again = reap(u);
+		any |= again;
+	} while (again || io_uring_sq_ready(&u->ring));
+	return any;
+}
+
+static void run(struct disk_uring *u)
+{
+	bool any;
+
+	if (u->running)
+		return; /* done kicks: the outer call sees to it */
+	u->running = true;
+	io_uring_cq_eventfd_toggle(&u->ring, false); /* no news of what is taken here */
+	any = work(u);
+	io_uring_cq_eventfd_toggle(&u->ring, true);
+	any |= work(u); /* what completed between the last look and now */
+	u->running = false;
+	if (any)
+		disk_settled(&u->raw.disk);
+}
+
+static void kick(struct disk *disk)
+{
+	run(of(disk));
+}
+
+static void ready(void *arg, u32 events)
+{
+	struct disk_uring *u = arg;
+	eventfd_t count;
+
+	(void)events;
+	eventfd_read(u->source.fd, &count);
+	pthread_mutex_lock(u->raw.disk.lock);
+	run(u);
+	pthread_mutex_unlock(u->raw.disk.lock);
+}
+
+static void drain(struct disk *disk)
+{
+	struct disk_uring *u = of(disk);
+
+	run(u);
+	while (u->busy) {
+		struct io_uring_cqe *cqe;
+
+		io_uring_submit_and_wait(&u->ring, 1);
+		if (io_uring_peek_cqe(&u->ring, &cqe))
+			continue; /* interrupted */
+		run(u);
+	}
+}
+
+static void fini(struct disk_uring *u)
+{
+	if (u->source.fd >= 0) {
+		loop_remove(u->loop, &u->source);
+		close(u->source.fd);
+	}
+	io_uring_queue_exit(&u->ring);
+}
+
+static void close_disk(struct disk *disk)
+{
+	struct disk_uring *u = of(disk);
+
+	drain(disk);
+	fini(u);
+	disk_raw_fini(&u->raw);
+	free(u);
+}
+
+static const struct disk_ops ops = {submit, kick, drain, close_disk};
+
+static int watch(struct disk_uring *u)
+{
+	int ret;
+
+	u->source = (struct loop_source){.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .ready = ready, .arg = u};
+	if (u->source.fd < 0)
+		return -errno;
+	ret = io_uring_register_eventfd(&u->ring, u->source.fd);
+	if (!ret)
+		ret = loop_add(u->loop, &u->source, EPOLLIN);
+	if (ret) {
+		close(u->source.fd);
+		u->source.fd = -1;
+	}
+	return ret;
+}
+
+int disk_uring_start(struct disk_raw *raw, struct loop *loop)
+{
+	struct disk_uring *u = container_of(raw, struct disk_uring, raw);
+	int ret;
+
+	u->loop = loop;
+	u->source.fd = -1;
+	u->last = &u->waiting;
+	ret = io_uring_queue_init(DEPTH, &u->ring, 0);
+	if (ret)
+		return ret;
+	ret = watch(u);
+	if (ret) {
+		fini(u);
+		return ret;
+	}
+	for (unsigned i = 0; i < DEPTH; i++) {
+		u->call[i].next = u->free;
+		u->free = &u->call[i];
+	}
+	raw->disk.ops = &ops;
+	return 0;
+}
