@@ -16,6 +16,7 @@
 
 #include "backend/disk_lock.h"
 #include "backend/disk_open.h"
+#include "host/iov.h"
 #include "host/log.h"
 
 #define ZEROES KIB(64)
@@ -97,21 +98,18 @@ int disk_call_run(const struct disk_call *call)
 static int skip_done(struct disk_call *call)
 {
 	const struct disk_request *request = call->request;
-	u64 skip = request->len - call->len;
-	unsigned first = 0;
+	struct iovec *rest;
+	unsigned n = request->niov;
 
-	free(call->copy);
-	/* Allocated while the VM runs: it is rare, and may be of any length. */
-	call->copy = malloc(request->niov * sizeof(*call->copy));
+	if (!call->copy) /* allocated while the VM runs: it is rare, and may be of any length */
+		call->copy = malloc(n * sizeof(*call->copy));
 	if (!call->copy)
 		return -ENOMEM;
-	while (skip >= request->iov[first].iov_len)
-		skip -= request->iov[first++].iov_len;
-	call->niov = MIN(request->niov - first, (unsigned)IOV_MAX);
-	memcpy(call->copy, request->iov + first, call->niov * sizeof(*call->copy));
-	call->copy[0].iov_base = (u8 *)call->copy[0].iov_base + skip;
-	call->copy[0].iov_len -= skip;
-	call->iov = call->copy;
+	memcpy(call->copy, request->iov, n * sizeof(*call->copy));
+	rest = call->copy;
+	iov_skip(&rest, &n, request->len - call->len);
+	call->iov = rest;
+	call->niov = MIN(n, (unsigned)IOV_MAX);
 	return 0;
 }
 
