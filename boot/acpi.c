@@ -98,6 +98,7 @@ struct hpet_table {
 } PACKED;
 
 #define TABLES_MAX 8
+#define DSDT_MAX 16384
 
 /* Where the tables are being written. */
 struct builder {
@@ -113,7 +114,7 @@ struct builder {
 /* Zeroed room, aligned for the FACS, or a dummy when there is none left. */
 static void *take(struct builder *b, size_t len, gpa_t *where)
 {
-	static u8 dummy[4096];
+	static u8 dummy[DSDT_MAX + sizeof(struct acpi_header)];
 	size_t at = ALIGN_UP(b->used, (size_t)64);
 
 	if (len > sizeof(dummy) || at > b->size || len > b->size - at) {
@@ -181,14 +182,9 @@ static void device_rtc(struct aml *aml, const struct acpi_config *config)
 	aml_close(aml);
 }
 
-#define PCI_MMIO_LAST 0xfebfffffull /* the IOAPIC comes next */
-#define PCI_HIGH_SIZE GIB(256)
-
 /* All of the I/O space but config access; memory between ECAM and IOAPIC, and above RAM. */
 static void pci_windows(struct aml *aml, const struct acpi_config *config)
 {
-	u64 high = ALIGN_UP(GIB(4) + config->above_4g, GIB(256));
-
 	aml_name(aml, "_CRS");
 	aml_resources(aml);
 	aml_bus_range(aml, 0, (u16)(config->ecam_size / MIB(1) - 1));
@@ -196,9 +192,120 @@ static void pci_windows(struct aml *aml, const struct acpi_config *config)
 	aml_io_range(aml, 0, config->pci_config_port - 1);
 	aml_io_range(aml, config->pci_config_port + 8, 0xffff);
 	aml_memory_range(aml, 0xa0000, 0xbffff);
-	aml_memory_range(aml, config->ecam_base + config->ecam_size, PCI_MMIO_LAST);
-	aml_memory_range(aml, high, high + PCI_HIGH_SIZE - 1);
+	aml_memory_range(aml, config->pci_mem32.first, config->pci_mem32.last);
+	aml_memory_range(aml, config->pci_mem64.first, config->pci_mem64.last);
 	aml_close_resources(aml);
+}
+
+#define PCI_PINS 4
+#define PCI_DEVICES 32
+
+/* One routing table: where each pin of each device on the root bus arrives, as pci_intx_line has it. */
+static void pci_routes(struct aml *aml, const char *name, const u8 interrupts[PCI_PINS])
+{
+	aml_name(aml, name);
+	aml_package(aml, PCI_DEVICES * PCI_PINS);
+	for (u32 dev = 0; dev < PCI_DEVICES; dev++) {
+		for (u32 pin = 0; pin < PCI_PINS; pin++) {
+			aml_package(aml, 4);
+			aml_int(aml, dev << 16 | 0xffff);
+			aml_int(aml, pin);
+			aml_int(aml, 0); /* no link device: wired */
+			aml_int(aml, interrupts[(dev + pin) % PCI_PINS]);
+			aml_close(aml);
+		}
+	}
+	aml_close(aml);
+}
+
+/* _PRT for the interrupt controller that the OS has chosen (\_PIC). */
+static void pci_routing(struct aml *aml, const struct acpi_config *config)
+{
+	u8 gsi[PCI_PINS];
+
+	for (u8 i = 0; i < PCI_PINS; i++)
+		gsi[i] = config->pci_gsi + i;
+	pci_routes(aml, "PRTA", gsi);
+	pci_routes(aml, "PRTP", config->pci_isa_irq);
+	aml_method(aml, "_PRT", 0);
+	aml_if(aml);
+	aml_ref(aml, "PICF");
+	aml_op(aml, AML_RETURN);
+	aml_ref(aml, "PRTA");
+	aml_close(aml);
+	aml_op(aml, AML_RETURN);
+	aml_ref(aml, "PRTP");
+	aml_close(aml);
+}
+
+/* \_PIC(1): the OS uses the IOAPIC. */
+static void pic_mode(struct aml *aml)
+{
+	aml_name(aml, "\\PICF");
+	aml_int(aml, 0);
+	aml_method(aml, "\\_PIC", 1);
+	aml_op(aml, AML_STORE);
+	aml_op(aml, AML_ARG0);
+	aml_ref(aml, "PICF");
+	aml_close(aml);
+}
+
+enum {
+	OSC_BAD_UUID = 0x04, /* in the first word */
+	OSC_BAD_REVISION = 0x08,
+	OSC_HOTPLUG = 0x01, /* in the third: native hot-plug, PME, the PCI Express capability */
+	OSC_PME = 0x04,
+	OSC_EXPRESS = 0x10,
+};
+
+static void osc_complain(struct aml *aml, u8 bit)
+{
+	aml_op(aml, AML_OR);
+	aml_ref(aml, "CDW1");
+	aml_int(aml, bit);
+	aml_ref(aml, "CDW1");
+}
+
+static void osc_field(struct aml *aml, u8 offset, const char *name)
+{
+	aml_op(aml, AML_CREATE_DWORD_FIELD);
+	aml_op(aml, AML_ARG3);
+	aml_int(aml, offset);
+	aml_ref(aml, name);
+}
+
+/* The OS may have what firmware has no part in: 33DB4D5B-1FF7-401C-9657-7441C03DD766 is PCI. */
+static void pci_control(struct aml *aml)
+{
+	static const u8 uuid[16] = {0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40, 0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d,
+		0xd7, 0x66};
+
+	aml_method(aml, "_OSC", 4);
+	osc_field(aml, 0, "CDW1");
+	aml_if(aml);
+	aml_op(aml, AML_NOT);
+	aml_op(aml, AML_EQUAL);
+	aml_op(aml, AML_ARG0);
+	aml_bytes(aml, uuid, sizeof(uuid));
+	osc_complain(aml, OSC_BAD_UUID);
+	aml_op(aml, AML_RETURN);
+	aml_op(aml, AML_ARG3);
+	aml_close(aml);
+	osc_field(aml, 8, "CDW3");
+	aml_op(aml, AML_AND);
+	aml_ref(aml, "CDW3");
+	aml_int(aml, OSC_HOTPLUG | OSC_PME | OSC_EXPRESS);
+	aml_ref(aml, "CDW3");
+	aml_if(aml);
+	aml_op(aml, AML_NOT);
+	aml_op(aml, AML_EQUAL);
+	aml_op(aml, AML_ARG1);
+	aml_int(aml, 1);
+	osc_complain(aml, OSC_BAD_REVISION);
+	aml_close(aml);
+	aml_op(aml, AML_RETURN);
+	aml_op(aml, AML_ARG3);
+	aml_close(aml);
 }
 
 static void device_pci0(struct aml *aml, const struct acpi_config *config)
@@ -215,9 +322,8 @@ static void device_pci0(struct aml *aml, const struct acpi_config *config)
 	aml_name(aml, "_BBN");
 	aml_int(aml, 0);
 	pci_windows(aml, config);
-	aml_name(aml, "_PRT"); /* no function has an INTx wire */
-	aml_package(aml, 0);
-	aml_close(aml);
+	pci_routing(aml, config);
+	pci_control(aml);
 	device_com1(aml, config);
 	device_rtc(aml, config);
 	aml_close(aml);
@@ -235,6 +341,7 @@ static size_t dsdt_body(const struct acpi_config *config, u8 *buf, size_t cap)
 	aml_int(&aml, 0);
 	aml_int(&aml, 0);
 	aml_close(&aml);
+	pic_mode(&aml);
 	aml_scope(&aml, "\\_SB");
 	device_pci0(&aml, config);
 	aml_close(&aml);
@@ -243,7 +350,7 @@ static size_t dsdt_body(const struct acpi_config *config, u8 *buf, size_t cap)
 
 static gpa_t build_dsdt(struct builder *b)
 {
-	u8 body[2048];
+	u8 body[DSDT_MAX];
 	size_t len = dsdt_body(b->config, body, sizeof(body));
 	gpa_t where = 0;
 	struct acpi_header *header = begin(b, "DSDT", 2, sizeof(*header) + len, &where);

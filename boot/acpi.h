@@ -5,6 +5,10 @@
 #include "lib/types.h"
 #include "vm/space.h"
 
+struct acpi_range {
+	u64 first, last;
+};
+
 struct acpi_config {
 	unsigned nvcpus;
 	u32 lapic_base, ioapic_base;
@@ -22,7 +26,9 @@ struct acpi_config {
 	u8 rtc_century; /* index in CMOS */
 	u16 rtc_port, com1_port, pci_config_port;
 	u8 rtc_irq, com1_irq;
-	u64 above_4g; /* RAM from 4 GiB on: the 64-bit PCI window lies above it */
+	struct acpi_range pci_mem32, pci_mem64; /* where BARs may be */
+	u8 pci_gsi; /* INTA to INTD arrive at this GSI and the next three, */
+	u8 pci_isa_irq[4]; /* and at these pins of the 8259 */
 };
 
 /*

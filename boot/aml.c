@@ -15,8 +15,11 @@ enum {
 	OP_SCOPE = 0x10,
 	OP_BUFFER = 0x11,
 	OP_PACKAGE = 0x12,
+	OP_METHOD = 0x14,
 	OP_EXT = 0x5b,
 	OP_EXT_DEVICE = 0x82,
+	OP_IF = 0xa0,
+	METHOD_SERIALIZED = 8,
 };
 
 enum {
@@ -110,6 +113,20 @@ void aml_package(struct aml *aml, u8 elements)
 	put(aml, elements, 1);
 }
 
+void aml_method(struct aml *aml, const char *name, u8 args)
+{
+	put(aml, OP_METHOD, 1);
+	open_length(aml);
+	put_name(aml, name);
+	put(aml, METHOD_SERIALIZED | args, 1);
+}
+
+void aml_if(struct aml *aml)
+{
+	put(aml, OP_IF, 1);
+	open_length(aml);
+}
+
 void aml_resources(struct aml *aml)
 {
 	put(aml, OP_BUFFER, 1);
@@ -158,6 +175,27 @@ void aml_int(struct aml *aml, u64 value)
 		put(aml, OP_QWORD, 1);
 		put(aml, value, 8);
 	}
+}
+
+void aml_bytes(struct aml *aml, const void *data, u8 len)
+{
+	put(aml, OP_BUFFER, 1);
+	open_length(aml);
+	put(aml, OP_BYTE, 1);
+	put(aml, len, 1);
+	for (u8 i = 0; i < len; i++)
+		put(aml, ((const u8 *)data)[i], 1);
+	aml_close(aml);
+}
+
+void aml_ref(struct aml *aml, const char *name)
+{
+	put_name(aml, name);
+}
+
+void aml_op(struct aml *aml, enum aml_op op)
+{
+	put(aml, op, 1);
 }
 
 static u32 hex_digit(char c)

@@ -21,10 +21,12 @@ struct aml {
 
 void aml_init(struct aml *aml, u8 *buf, size_t cap);
 
-/* Scope, Device, Package, ResourceTemplate; each is closed by aml_close. */
+/* Scope, Device, Package, Method, If; each is closed by aml_close. */
 void aml_scope(struct aml *aml, const char *name);
 void aml_device(struct aml *aml, const char *name);
 void aml_package(struct aml *aml, u8 elements);
+void aml_method(struct aml *aml, const char *name, u8 args); /* serialized */
+void aml_if(struct aml *aml); /* the predicate follows, then the body */
 void aml_close(struct aml *aml);
 void aml_resources(struct aml *aml);
 void aml_close_resources(struct aml *aml);
@@ -34,6 +36,26 @@ void aml_name(struct aml *aml, const char *name);
 void aml_int(struct aml *aml, u64 value);
 /* A compressed EISA ID such as "PNP0A08", as an object. */
 void aml_eisa_id(struct aml *aml, const char *id);
+
+void aml_bytes(struct aml *aml, const void *data, u8 len); /* a Buffer */
+/* A reference to a named object. */
+void aml_ref(struct aml *aml, const char *name);
+
+/* Operators and their like; the operands follow, the target of a computation last. */
+enum aml_op {
+	AML_ARG0 = 0x68,
+	AML_ARG1 = 0x69,
+	AML_ARG3 = 0x6b,
+	AML_STORE = 0x70, /* source, target */
+	AML_AND = 0x7b,
+	AML_OR = 0x7d,
+	AML_CREATE_DWORD_FIELD = 0x8a, /* buffer, byte index, then aml_ref of the new name */
+	AML_NOT = 0x92, /* logical */
+	AML_EQUAL = 0x93,
+	AML_RETURN = 0xa4,
+};
+
+void aml_op(struct aml *aml, enum aml_op op);
 
 /* Resource descriptors, between aml_resources and aml_close_resources. */
 void aml_io(struct aml *aml, u16 port, u8 len);

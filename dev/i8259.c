@@ -286,6 +286,13 @@ void i8259_elcr_write(struct i8259 *pic, unsigned n, u8 value)
 	update(pic);
 }
 
+void i8259_set_level_triggered(struct i8259 *pic, unsigned pin)
+{
+	unsigned n = pin / 8;
+
+	i8259_elcr_write(pic, n, (u8)(pic->chip[n].elcr | 1u << pin % 8));
+}
+
 /* Everything is masked, as firmware leaves it; the wires keep their levels. */
 void i8259_reset(struct i8259 *pic)
 {

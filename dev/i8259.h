@@ -39,6 +39,8 @@ struct i8259 {
 int i8259_create(struct vm *vm, struct irq_line intr, struct i8259 **out);
 /* Pin 0..15 as ISA interrupts are numbered; 2 is the cascade and not connected. */
 struct irq_line i8259_pin(struct i8259 *pic, unsigned pin);
+/* What firmware does for a pin that PCI devices share: sets its bit in the ELCR. */
+void i8259_set_level_triggered(struct i8259 *pic, unsigned pin);
 /* The CPU's INTA cycle: the vector (a spurious one when nothing is requested). ctx is the struct i8259. */
 int i8259_inta(void *ctx);
 

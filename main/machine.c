@@ -17,13 +17,22 @@
 #include "dev/i8259.h"
 #include "dev/ioapic.h"
 #include "dev/lapic.h"
-#include "dev/pci/host.h"
 #include "dev/rtc.h"
 #include "dev/uart16550.h"
 
 #define HOLE_BASE PCI_ECAM_BASE /* RAM below 4 GiB ends here at the latest */
 #define PIT_GSI 2 /* where the 8254 goes on the IOAPIC; the MADT says so */
 #define HUGE_PAGE MIB(2)
+
+/* What is left for PCI's BARs: ports, memory between ECAM and IOAPIC, memory above all RAM. */
+#define PCI_IO_BASE 0xc000 /* the chips' ports are below */
+#define PCI_MEM32_BASE (PCI_ECAM_BASE + PCI_ECAM_SIZE)
+#define PCI_MEM32_END IOAPIC_BASE
+#define PCI_MEM64_SIZE GIB(256)
+#define PCI_GSI 16 /* the first of the four INTx lines at the IOAPIC */
+
+/* At the 8259, the lines have those pins for themselves that no chip of this machine uses. */
+static const u8 intx_isa_irq[PCI_INTX_LINES] = {10, 11, 5, 14};
 
 /* ---- the clock ---- */
 
@@ -236,6 +245,29 @@ static int open_console(struct machine *m, struct err *err)
 	}
 }
 
+static u64 pci_mem64_base(const struct machine *m)
+{
+	return ALIGN_UP(GIB(4) + m->ram_above, PCI_MEM64_SIZE);
+}
+
+static int add_pci(struct machine *m)
+{
+	struct pci_wiring wiring = {
+		.msi = lapic_msi_sink(m->lapic),
+		.io = {PCI_IO_BASE, 0x10000},
+		.mem32 = {PCI_MEM32_BASE, PCI_MEM32_END},
+		.mem64 = {pci_mem64_base(m), pci_mem64_base(m) + PCI_MEM64_SIZE},
+	};
+
+	for (unsigned i = 0; i < PCI_INTX_LINES; i++) {
+		m->intx[i].a = ioapic_pin(m->ioapic, PCI_GSI + i);
+		m->intx[i].b = i8259_pin(m->pic, intx_isa_irq[i]);
+		wiring.intx[i] = irq_fork_line(&m->intx[i]);
+		wiring.isa_irq[i] = intx_isa_irq[i];
+	}
+	return pci_host_create(&m->vm, &wiring, &m->pci);
+}
+
 static int add_chips(struct machine *m)
 {
 	int ret = add_interrupt_controllers(m);
@@ -247,7 +279,7 @@ static int add_chips(struct machine *m)
 	if (!ret)
 		ret = acpi_pm_create(&m->vm, isa_irq(m, ACPI_SCI_IRQ), &m->acpi_pm);
 	if (!ret)
-		ret = pci_host_create(&m->vm, &m->pci);
+		ret = add_pci(m);
 	return ret;
 }
 
@@ -312,8 +344,21 @@ static void describe(const struct machine *m, struct acpi_config *acpi)
 		.com1_port = UART_COM1_PORT,
 		.com1_irq = UART_COM1_IRQ,
 		.pci_config_port = PCI_CONFIG_PORT,
-		.above_4g = m->ram_above,
+		.pci_mem32 = {PCI_MEM32_BASE, PCI_MEM32_END - 1},
+		.pci_mem64 = {pci_mem64_base(m), pci_mem64_base(m) + PCI_MEM64_SIZE - 1},
+		.pci_gsi = PCI_GSI,
 	};
+	memcpy(acpi->pci_isa_irq, intx_isa_irq, sizeof(acpi->pci_isa_irq));
+}
+
+/* Devices that were made before this get their places; INTx is level-triggered at the 8259, too. */
+static void set_up_pci(struct machine *m)
+{
+	pthread_mutex_lock(&m->vm.lock);
+	for (unsigned i = 0; i < PCI_INTX_LINES; i++)
+		i8259_set_level_triggered(m->pic, intx_isa_irq[i]);
+	pci_assign(m->pci);
+	pthread_mutex_unlock(&m->vm.lock);
 }
 
 int machine_load(struct machine *m, struct err *err)
@@ -327,6 +372,7 @@ int machine_load(struct machine *m, struct err *err)
 	};
 	int ret;
 
+	set_up_pci(m);
 	describe(m, &acpi);
 	ret = acpi_load(&m->vm.mem, &acpi, &boot.rsdp);
 	if (ret)

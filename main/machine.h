@@ -7,6 +7,7 @@
 
 #include "backend/console_stdio.h"
 #include "dev/irq_fork.h"
+#include "dev/pci/host.h"
 #include "host/err.h"
 #include "host/loop.h"
 #include "host/tsc.h"
@@ -29,6 +30,7 @@ struct machine {
 	struct region ram_low, ram_high;
 	struct console *console;
 	struct irq_fork isa[ISA_IRQS]; /* each goes to the 8259 and to the IOAPIC */
+	struct irq_fork intx[PCI_INTX_LINES]; /* so does each of these, but to different pins */
 
 	/* Chips that others are wired to, or that somebody asks for. */
 	struct i8259 *pic;

@@ -126,6 +126,23 @@ int space_add(struct space *space, struct region *region)
 	return ret;
 }
 
+int space_add_below(struct space *space, struct region *region)
+{
+	struct region **link = &space->regions;
+	int ret;
+
+	if (!fits(space, region->base, region->size))
+		return -EINVAL;
+	while (*link)
+		link = &(*link)->next;
+	region->next = NULL;
+	*link = region;
+	ret = flatten(space);
+	if (ret)
+		*link = NULL;
+	return ret;
+}
+
 int space_move(struct space *space, struct region *region, u64 base)
 {
 	u64 old = region->base;

@@ -56,6 +56,8 @@ int space_init(struct space *space, u64 limit);
 void space_fini(struct space *space);
 /* The region stays the caller's and must outlive its membership. 0 or -errno. */
 int space_add(struct space *space, struct region *region);
+/* The same, beneath all others: they hide it where they overlap. (A BAR, which the guest may put anywhere.) */
+int space_add_below(struct space *space, struct region *region);
 int space_move(struct space *space, struct region *region, u64 base);
 void space_remove(struct space *space, struct region *region);
 

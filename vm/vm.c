@@ -158,6 +158,6 @@ bool vm_trylock(struct vm *vm)
 
 void vm_map_changed(struct vm *vm)
 {
-	if (vm->engine->map_changed)
+	if (vm->engine_ready && vm->engine->map_changed)
 		vm->engine->map_changed(vm);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* PCI host bridge. Facts: PCI Local Bus 3.0, PCI Express base specification, ICH9 data sheet for 0xCF9. */
+/* The PCI host bridge and its buses. Facts: PCI Local Bus 3.0, PCI Express base specification, ICH9 data sheet for 0xCF9. */
 #include "dev/pci/host.h"
 
 #include <errno.h>
+#include <linux/pci_regs.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,19 +13,15 @@
 #define ADDRESS_VALID 0x80fffffcu
 
 enum {
-	CONFIG_ID = 0x00,
-	CONFIG_COMMAND = 0x04,
-	CONFIG_CLASS = 0x08,
-	CONFIG_PCIEXBAR = 0x60, /* where firmware looks for the ECAM region */
-
-	BRIDGE_ID = 0x29c08086, /* a Q35 MCH, which guests know */
-	BRIDGE_COMMAND = 0x0006, /* memory and bus master, fixed */
-	BRIDGE_CLASS = 0x06000000,
-
 	RESET_SYSTEM = 0x02, /* hard, not only the CPU */
 	RESET_CPU = 0x04, /* its rising edge does it */
 	RESET_FULL = 0x08, /* power cycle */
 	RESET_VALID = 0x0e,
+
+	BRIDGE_PCIEXBAR = 0x60, /* where firmware looks for the ECAM region */
+	DEVICES = 32, /* on a bus */
+	CLASS_HOST_BRIDGE = 0x0600,
+	HEADER_MULTIFUNCTION = 0x80,
 };
 
 static u32 ones(unsigned size)
@@ -32,39 +29,160 @@ static u32 ones(unsigned size)
 	return 0xffffffff >> (32 - 8 * size);
 }
 
-static struct pci_function *find(const struct pci_host *host, u8 bus, u8 devfn)
-{
-	struct pci_function *fn = host->functions;
+/* ---- buses ---- */
 
-	while (fn && (fn->bus != bus || fn->devfn != devfn))
+static unsigned slot(const struct pci_function *fn)
+{
+	return fn->devfn >> 3;
+}
+
+static struct pci_function *find(const struct pci_bus *bus, u8 devfn)
+{
+	struct pci_function *fn = bus->functions;
+
+	while (fn && fn->devfn != devfn)
 		fn = fn->next;
 	return fn;
 }
 
-int pci_add(struct pci_host *host, struct pci_function *fn)
+static bool slot_used(const struct pci_bus *bus, unsigned dev)
 {
-	if (find(host, fn->bus, fn->devfn))
+	for (const struct pci_function *fn = bus->functions; fn; fn = fn->next) {
+		if (slot(fn) == dev)
+			return true;
+	}
+	return false;
+}
+
+/* Function 0 tells whether there are others beside it. */
+static void mark_multifunction(struct pci_bus *bus, unsigned dev)
+{
+	struct pci_function *first = find(bus, PCI_DEVFN(dev, 0));
+	bool others = false;
+
+	for (const struct pci_function *fn = bus->functions; fn; fn = fn->next)
+		others |= fn != first && slot(fn) == dev;
+	if (first && others) {
+		first->config[PCI_HEADER_TYPE] |= HEADER_MULTIFUNCTION;
+		first->config_reset[PCI_HEADER_TYPE] |= HEADER_MULTIFUNCTION;
+	}
+}
+
+static bool is_host_bridge(const struct pci_function *fn)
+{
+	return pci_config_get(fn, PCI_CLASS_DEVICE, 2) == CLASS_HOST_BRIDGE;
+}
+
+/* What the registers say about the function's place. */
+static void settle(struct pci_function *fn)
+{
+	unsigned type = fn->bus->port ? PCI_EXP_TYPE_ENDPOINT : PCI_EXP_TYPE_RC_END;
+
+	if (!is_host_bridge(fn))
+		pci_config_set(fn, PCI_INTERRUPT_PIN, 1, (fn->devfn & 3u) + 1);
+	if (fn->express && fn->config[PCI_HEADER_TYPE] == PCI_HEADER_TYPE_NORMAL)
+		pci_config_set(fn, fn->express + PCI_EXP_FLAGS, 2, type << 4 | 2);
+}
+
+int pci_bus_plug(struct pci_bus *bus, struct pci_function *fn, u8 devfn)
+{
+	struct pci_function **link = &bus->functions;
+
+	if (devfn == PCI_ANY) {
+		unsigned dev = 0;
+
+		while (dev < DEVICES && slot_used(bus, dev))
+			dev++;
+		if (dev == DEVICES)
+			return -ENOSPC;
+		devfn = PCI_DEVFN(dev, 0);
+	}
+	if (find(bus, devfn))
 		return -EBUSY;
-	fn->next = host->functions;
-	host->functions = fn;
+	fn->bus = bus;
+	fn->devfn = devfn;
+	settle(fn);
+	memcpy(fn->config_reset, fn->config, sizeof(fn->config));
+	while (*link)
+		link = &(*link)->next;
+	fn->next = NULL;
+	*link = fn;
+	mark_multifunction(bus, slot(fn));
 	return 0;
 }
 
-static u32 config_read(struct pci_host *host, u8 bus, u8 devfn, unsigned offset, unsigned size)
+void pci_bus_unplug(struct pci_function *fn)
 {
-	struct pci_function *fn = find(host, bus, devfn);
+	struct pci_function **link = &fn->bus->functions;
+
+	pci_set_intx(fn, false);
+	while (*link != fn)
+		link = &(*link)->next;
+	*link = fn->next;
+	fn->bus = NULL;
+	if (pci_function_decode(fn))
+		vm_map_changed(fn->vm);
+}
+
+int pci_plug(struct pci_host *host, struct pci_function *fn, u8 devfn)
+{
+	return pci_bus_plug(&host->root, fn, devfn);
+}
+
+/* ---- interrupts ---- */
+
+/* A bridge turns the pins by its device's number, and so does the root bus on the way to the four lines. */
+unsigned pci_intx_line(const struct pci_function *fn)
+{
+	unsigned line = fn->config[PCI_INTERRUPT_PIN] - 1u;
+
+	for (; fn; fn = fn->bus->port)
+		line = (line + slot(fn)) % PCI_INTX_LINES;
+	return line;
+}
+
+void pci_bus_intx(struct pci_function *fn, bool level)
+{
+	struct pci_host *host = fn->bus->host;
+	unsigned line = pci_intx_line(fn);
+
+	if (level)
+		host->asserted[line]++;
+	else
+		host->asserted[line]--;
+	irq_set(&host->wiring.intx[line], host->asserted[line]);
+}
+
+void pci_message(struct pci_function *fn, u64 addr, u32 data)
+{
+	if (fn->bus && pci_bus_master(fn) && addr >> 20 == 0xfee)
+		msi_send(&fn->bus->host->wiring.msi, (struct msi){.addr = addr, .data = data});
+}
+
+/* ---- config space ---- */
+
+static struct pci_bus *bus_by_number(struct pci_host *host, u8 number)
+{
+	return number ? NULL : &host->root;
+}
+
+static u32 config_read(struct pci_host *host, u8 number, u8 devfn, unsigned offset, unsigned size)
+{
+	struct pci_bus *bus = bus_by_number(host, number);
+	struct pci_function *fn = bus ? find(bus, devfn) : NULL;
 
 	if (!fn || offset & (size - 1))
 		return ones(size);
-	return fn->ops->read(fn, offset, size) & ones(size);
+	return pci_function_read(fn, offset, size) & ones(size);
 }
 
-static void config_write(struct pci_host *host, u8 bus, u8 devfn, unsigned offset, unsigned size, u32 value)
+static void config_write(struct pci_host *host, u8 number, u8 devfn, unsigned offset, unsigned size, u32 value)
 {
-	struct pci_function *fn = find(host, bus, devfn);
+	struct pci_bus *bus = bus_by_number(host, number);
+	struct pci_function *fn = bus ? find(bus, devfn) : NULL;
 
 	if (fn && !(offset & (size - 1)))
-		fn->ops->write(fn, offset, size, value & ones(size));
+		pci_function_write(fn, offset, size, value & ones(size));
 }
 
 /* ---- 0xCF8 to 0xCFF ---- */
@@ -124,52 +242,23 @@ void pci_ecam_write(struct pci_host *host, u64 offset, unsigned size, u32 value)
 	config_write(host, (u8)(offset >> 20), (u8)(offset >> 12), offset & 0xfff, size, value);
 }
 
-/* ---- the bridge's own function: everything is fixed ---- */
+/* ---- the bridge's own function: a Q35 MCH, which guests know; everything is fixed ---- */
 
-static u32 bridge_dword(unsigned offset)
+static const struct pci_ident bridge_ident = {
+	.vendor = 0x8086, .device = 0x29c0, .class = CLASS_HOST_BRIDGE << 8, .legacy = true};
+static const struct pci_function_ops bridge_ops = {0}; /* it is a part of the host */
+
+static int add_bridge(struct pci_host *host)
 {
-	switch (offset) {
-	case CONFIG_ID:
-		return BRIDGE_ID;
-	case CONFIG_COMMAND:
-		return BRIDGE_COMMAND;
-	case CONFIG_CLASS:
-		return BRIDGE_CLASS;
-	case CONFIG_PCIEXBAR:
-		return (u32)PCI_ECAM_BASE | 1;
-	default:
-		return 0;
-	}
-}
+	struct pci_function *bridge = &host->bridge;
+	int ret = pci_function_init(bridge, host->vm, "pci host bridge", &bridge_ident, &bridge_ops);
 
-static u32 bridge_read(struct pci_function *fn, unsigned offset, unsigned size)
-{
-	(void)fn;
-	return bridge_dword(offset & ~3u) >> (offset & 3) * 8 & ones(size);
-}
-
-static void bridge_write(struct pci_function *fn, unsigned offset, unsigned size, u32 value)
-{
-	(void)fn;
-	(void)offset;
-	(void)size;
-	(void)value;
-}
-
-static const struct pci_function_ops bridge_ops = {bridge_read, bridge_write};
-
-void pci_host_reset(struct pci_host *host)
-{
-	host->address = 0;
-	host->reset_control = 0;
-}
-
-void pci_host_init(struct pci_host *host, struct vm *vm)
-{
-	memset(host, 0, sizeof(*host));
-	host->vm = vm;
-	host->bridge.ops = &bridge_ops;
-	host->functions = &host->bridge;
+	if (ret)
+		return ret;
+	memset(bridge->writable, 0, sizeof(bridge->writable));
+	pci_config_set(bridge, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	pci_config_set(bridge, BRIDGE_PCIEXBAR, 4, (u32)PCI_ECAM_BASE | 1);
+	return pci_plug(host, bridge, PCI_DEVFN(0, 0));
 }
 
 static struct pci_host *of(struct device *dev)
@@ -200,27 +289,45 @@ static void ecam_write(struct device *dev, u64 offset, unsigned size, u64 value)
 static const struct region_ops port_ops = {port_read, port_write, 1, 4};
 static const struct region_ops ecam_ops = {ecam_read, ecam_write, 1, 4};
 
+static void reset_bus(struct pci_bus *bus)
+{
+	for (struct pci_function *fn = bus->functions; fn; fn = fn->next)
+		fn->dev.ops->reset(&fn->dev);
+}
+
 static void dev_reset(struct device *dev)
 {
-	pci_host_reset(of(dev));
+	struct pci_host *host = of(dev);
+
+	host->address = 0;
+	host->reset_control = 0;
+	reset_bus(&host->root);
+}
+
+static void free_bus(struct pci_bus *bus)
+{
+	while (bus->functions) {
+		struct pci_function *fn = bus->functions;
+
+		pci_bus_unplug(fn);
+		fn->dev.ops->free(&fn->dev);
+	}
 }
 
 static void dev_free(struct device *dev)
 {
-	free(of(dev));
+	struct pci_host *host = of(dev);
+
+	free_bus(&host->root);
+	free(host);
 }
 
 static const struct device_ops device_ops = {.reset = dev_reset, .free = dev_free};
 
-int pci_host_create(struct vm *vm, struct pci_host **out)
+static int add_regions(struct pci_host *host)
 {
-	struct pci_host *host = malloc(sizeof(*host));
-	int err;
+	int ret;
 
-	if (!host)
-		return -ENOMEM;
-	pci_host_init(host, vm);
-	host->dev = (struct device){.ops = &device_ops, .name = "pci host"};
 	host->port_region = (struct region){
 		.name = "pci config ports",
 		.base = PCI_CONFIG_PORT,
@@ -235,19 +342,34 @@ int pci_host_create(struct vm *vm, struct pci_host **out)
 		.ops = &ecam_ops,
 		.dev = &host->dev,
 	};
-	err = space_add(&vm->io, &host->port_region);
-	if (err)
-		goto fail;
-	err = space_add(&vm->mem, &host->ecam_region);
-	if (err) {
-		space_remove(&vm->io, &host->port_region);
-		goto fail;
+	ret = space_add(&host->vm->io, &host->port_region);
+	if (ret)
+		return ret;
+	ret = space_add(&host->vm->mem, &host->ecam_region);
+	if (ret)
+		space_remove(&host->vm->io, &host->port_region);
+	return ret;
+}
+
+int pci_host_create(struct vm *vm, const struct pci_wiring *wiring, struct pci_host **out)
+{
+	struct pci_host *host = calloc(1, sizeof(*host));
+	int ret;
+
+	if (!host)
+		return -ENOMEM;
+	host->vm = vm;
+	host->wiring = *wiring;
+	host->root.host = host;
+	host->dev = (struct device){.ops = &device_ops, .name = "pci host"};
+	ret = add_bridge(host);
+	if (!ret)
+		ret = add_regions(host);
+	if (ret) {
+		free(host);
+		return ret;
 	}
 	vm_add_device(vm, &host->dev);
 	*out = host;
 	return 0;
-
-fail:
-	free(host);
-	return err;
 }

@@ -37,10 +37,10 @@ struct pci_ident {
 };
 
 struct pci_function_ops {
-	/* The same registers are about to be read: bring config up to date. May be NULL. */
+	/* Before the guest reads config registers: a device may refresh its own. May be NULL. */
 	void (*config_reading)(struct pci_function *fn, unsigned offset, unsigned size);
-	/* Config registers behind what pci_function owns (pci_add_capability's): after the write was merged. */
-	void (*config_written)(struct pci_function *fn, unsigned offset, unsigned size); /* may be NULL */
+	/* After a guest's write was merged, wherever it was; a device looks for its own registers. May be NULL. */
+	void (*config_written)(struct pci_function *fn, unsigned offset, unsigned size);
 	void (*reset)(struct pci_function *fn); /* power-on, FLR or secondary bus reset; config space is reset already */
 	void (*free)(struct pci_function *fn); /* releases what the device owns, and itself */
 };
@@ -63,10 +63,14 @@ struct pci_function {
 	u8 config[PCI_CONFIG_SIZE], writable[PCI_CONFIG_SIZE], clear_on_1[PCI_CONFIG_SIZE];
 	u8 config_reset[PCI_CONFIG_SIZE]; /* config's power-on contents, taken when plugged */
 	struct pci_bar bar[PCI_BARS], rom;
-	u16 caps_end, ext_caps_end; /* where the next capability goes */
-	u16 express, msi, msix_cap; /* offsets; 0: none */
+	struct region rom_region;
+	u8 *rom_contents;
+	u16 last_cap, caps_end; /* the chain's end, and where the next capability goes */
+	u16 last_ext_cap, ext_caps_end;
+	u16 power, express, msi, msix_cap; /* offsets; 0: none */
 	struct pci_msix *msix;
 	bool intx; /* the INTx level that the device drives */
+	bool intx_on_bus; /* and what of it reaches the bus */
 	struct pci_function *next; /* on its bus */
 };
 
@@ -89,6 +93,8 @@ int pci_add_ext_capability(struct pci_function *fn, u16 id, u8 version, unsigned
 int pci_add_msi(struct pci_function *fn, unsigned vectors);
 /* vectors: 1 to 2048; table and pending bits get the BAR of that index to themselves. */
 int pci_add_msix(struct pci_function *fn, unsigned vectors, unsigned bar);
+/* For a function that will not be plugged after all: releases what these allocated. */
+void pci_function_fini(struct pci_function *fn);
 /* Registers of the device's own capability. */
 void pci_config_set(struct pci_function *fn, unsigned offset, unsigned size, u32 value);
 void pci_config_writable(struct pci_function *fn, unsigned offset, unsigned size, u32 mask);
@@ -98,7 +104,10 @@ u32 pci_config_get(const struct pci_function *fn, unsigned offset, unsigned size
 
 enum { PCI_ANY = 0xff }; /* devfn: the next free device number */
 
-/* Before the VM runs: onto the root bus, at devfn. -EBUSY: taken; -ENOSPC: full. The VM owns fn from here. */
+/*
+ * Before the VM runs: onto the root bus, at devfn. -EBUSY: taken; -ENOSPC: full. From here the host bridge
+ * owns fn and calls its ops->reset and ops->free; it is not for vm_add_device.
+ */
 int pci_plug(struct pci_host *host, struct pci_function *fn, u8 devfn);
 
 /* ---- while it runs ---- */

@@ -115,6 +115,7 @@ static struct {
 	enum vm_stop reason;
 	int code;
 	u32 kicked; /* events of all kicks */
+	unsigned map_changes;
 } fake_seen;
 
 void vm_request_stop(struct vm *vm, enum vm_stop reason, int code)
@@ -137,10 +138,19 @@ void vcpu_kick(struct vcpu *vcpu, u32 events)
 	fake_seen.kicked |= events;
 }
 
+void vm_map_changed(struct vm *vm)
+{
+	(void)vm;
+	fake_seen.map_changes++;
+}
+
+static const struct engine_ops fake_engine = {.name = "fake"};
+
 static inline void fake_vm_init(struct vm *vm)
 {
 	memset(vm, 0, sizeof(*vm));
 	memset(&fake_seen, 0, sizeof(fake_seen));
+	vm->engine = &fake_engine;
 	fake_clock(&vm->clock);
 	pthread_mutex_init(&vm->lock, NULL);
 	assert_int_equal(space_init(&vm->mem, BIT(40)), 0);

@@ -45,7 +45,10 @@ static const struct acpi_config config = {
 	.com1_port = 0x3f8,
 	.com1_irq = 4,
 	.pci_config_port = 0xcf8,
-	.above_4g = GIB(2),
+	.pci_mem32 = {0xc0000000, 0xfebfffff},
+	.pci_mem64 = {GIB(256), GIB(512) - 1},
+	.pci_gsi = 16,
+	.pci_isa_irq = {10, 11, 5, 14},
 };
 
 static u64 get(const u8 *p, unsigned size)
