@@ -4,6 +4,9 @@
  * loop's thread: it pulls frames from the device and sends them without the
  * machine lock, so that no vCPU waits for a system call of the host's network.
  *
+ * Any backend takes frames with work left to do (struct net_offload); what its far end
+ * cannot take, and what the device does not accept, the backend does itself (net_offload.h).
+ *
  * Thread context: ops are called with the machine lock held, from any thread; they are short.
  * The device's functions are called from the loop's thread with the machine lock held.
  */
@@ -43,6 +46,12 @@ struct net_frame {
 	void *token; /* the device's */
 };
 
+enum { /* what the device takes as it is; the backend does the rest of a frame before */
+	NET_ACCEPTS_CSUM = 1, /* NET_NEEDS_CSUM */
+	NET_ACCEPTS_TSO4 = 2, /* NET_GSO_TCPV4 */
+	NET_ACCEPTS_TSO6 = 4,
+};
+
 struct net_device_ops {
 	/* The next frame to send, or false. It stays the device's; its memory is valid until sent. */
 	bool (*pull)(void *arg, struct net_frame *frame);
@@ -69,8 +78,10 @@ struct net_ops {
 struct net {
 	const struct net_ops *ops;
 	pthread_mutex_t *lock; /* the machine lock */
-	bool can_offload; /* frames with NET_NEEDS_CSUM or gso may be given to it, and may come from it */
-	u8 mac[6];
-	const struct net_device_ops *device; /* set by the device; NULL before and after its life */
+	u8 mac[6]; /* the device's, as the machine chose it */
+	bool up; /* the link; the device's link() is called when that changes */
+	/* Set by the device, with the lock held. */
+	unsigned accepts; /* NET_ACCEPTS_*: 0 until a driver says what it takes */
+	const struct net_device_ops *device; /* NULL before and after its life */
 	void *arg;
 };
