@@ -13,7 +13,7 @@ static u8 *piece(struct vm *vm, u64 gpa, u64 *len, bool write)
 	const struct extent *extent = space_find(&vm->mem, gpa);
 	unsigned direct = write ? DIRECT_WRITE : DIRECT_READ;
 
-	if (!extent || !extent->region->host || !(extent->region->direct & direct))
+	if (!extent || !extent->region->host || !(extent->region->direct & direct) || vm->private_memory)
 		return NULL;
 	*len = MIN(*len, extent->end - gpa);
 	return extent->region->host + (gpa - extent->region->base);

@@ -18,7 +18,7 @@ struct vm;
 /*
  * The host memory behind [gpa, gpa + len), which a device is to read (write: false)
  * or to fill. Appends to iov[*n .. max); neighbours are joined. 0; -EFAULT: not all
- * of it is RAM; -E2BIG: more pieces than max.
+ * of it is RAM, or the VM's memory is private; -E2BIG: more pieces than max.
  */
 int dma_map(struct vm *vm, u64 gpa, u64 len, bool write, struct iovec *iov, unsigned *n, unsigned max);
 /* Copies. 0, or -EFAULT with nothing copied. */

@@ -14,6 +14,8 @@
  */
 #pragma once
 
+#include <pthread.h>
+
 #include "engine/translate/insn.h"
 #include "engine/translate/stats.h"
 #include "x86/cpu.h"
@@ -243,9 +245,39 @@ struct codepage {
 	u8 plain[512]; /* a bit per instruction whose sites thrash */
 };
 
-#define PAGE_CODE 1 /* page_flags: stores must be seen */
+#define PAGE_CODE 1 /* a page's flags: stores must be seen */
 #define PAGE_EPOCH_SHIFT 1 /* the rest: cpu->write_epoch when last put into a write tag */
 #define WRITE_EPOCHS 127
+
+/* ---- RAM ---- */
+#define RAM_RANGES 32
+#define CODE_MARKS (1u << 20) /* a power of two */
+#define WRITTEN_MAX 64
+
+/* What the memory space backs directly, in whole pages; what does not fit goes the devices' way. */
+struct ram_map {
+	struct ram_range {
+		gpa_t base, end;
+		u8 *host;
+		u64 flags; /* index of its first page's flags */
+		bool writable;
+	} range[RAM_RANGES];
+	unsigned n;
+	u8 *flags; /* PAGE_CODE and an epoch for each page; the first belongs to none */
+	u64 nflags;
+};
+
+/* Where devices have filled memory that holds translated code, since the vCPU looked last. */
+struct written {
+	pthread_mutex_t lock;
+	struct written_range {
+		u64 host, len;
+	} range[WRITTEN_MAX];
+	unsigned n; /* above WRITTEN_MAX: too many to note */
+};
+
+/* What others want the vCPU to do before it enters any code; `poll` is set with them. */
+enum { PENDING_WRITTEN = 1, PENDING_MAP = 2 };
 
 #define BOUNCE_SIZE 1024
 
@@ -279,8 +311,9 @@ struct cpu {
 
 	/* Hot fields of generated code. */
 	_Alignas(64) u16 flags; /* lazy flags: AL = OF, AH = LAHF's byte */
-	u16 pad0[3];
+	u16 pad0;
 	_Atomic u32 poll; /* nonzero: leave at the next poll point */
+	_Atomic u32 pending; /* PENDING_* */
 	u32 exit; /* index, for LEAVE_EXIT and LEAVE_POLL */
 	u64 tmp0, tmp1, tmp2, tmp3; /* spills within one instruction */
 	u64 rt0, rt1, rt2; /* the common routines' own */
@@ -373,16 +406,11 @@ struct cpu {
 	u8 *cold, *cold_end, *cold_p; /* its out-of-line parts */
 	u8 *code_start; /* first byte after the common routines */
 
-	u8 *page_flags; /* by guest-physical page; 0 doubles as the spare one */
-	u64 npage_flags;
 	struct vcpu *vcpu;
 	struct vm *vm;
-	struct ram_range {
-		gpa_t base, end;
-		u8 *host;
-		bool writable;
-	} ram[8]; /* what the memory space backs directly */
-	unsigned nram;
+	struct ram_map ram;
+	u8 *code_marks; /* by the host's page number: how many pages there have PAGE_CODE; see ram_written */
+	struct written written;
 	void *arena;
 	size_t arena_size, hot_size;
 	void *decoder;
@@ -450,9 +478,19 @@ void tlb_note_code(struct cpu *cpu, u64 pc); /* a way between pages may lead the
 /* Stores to this physical page must be seen from now on. */
 void tlb_protect_page(struct cpu *cpu, gpa_t gpa);
 void mode_update(struct cpu *cpu);
+void tlb_unprotect_page(struct cpu *cpu, gpa_t gpa);
 u8 *ram_host(struct cpu *cpu, gpa_t gpa, bool write); /* start of the page that holds gpa, or NULL */
+u8 *ram_map_host(const struct ram_map *ram, gpa_t gpa, bool write);
 u8 *page_flag(struct cpu *cpu, gpa_t gpa);
+u8 *ram_map_flag(const struct ram_map *ram, gpa_t gpa);
 enum tlb_mode tlb_mode(const struct cpu *cpu, enum x86_priv priv);
+
+/* ---- ram.c ---- */
+int ram_init(struct cpu *cpu); /* 0 or -errno */
+void ram_fini(struct cpu *cpu);
+void ram_attend(struct cpu *cpu); /* sees to `pending`; not between a block's instructions */
+void ram_written(struct vm *vm, const void *host, size_t len); /* engine_ops' */
+void ram_map_changed(struct vm *vm);
 
 /* ---- fragment.c ---- */
 struct fragment *frag_lookup(struct cpu *cpu, gpa_t gpa, u8 mode);

@@ -102,7 +102,7 @@ int callout(struct cpu *cpu, const struct sysinsn *in)
 	flags_unsync(cpu);
 	if (cpu->x.s.irq_shadow && !(cpu->mode & MODE_STEP) && !__atomic_load_n((u32 *)&cpu->vcpu->events, __ATOMIC_ACQUIRE))
 		cpu->x.s.irq_shadow = false; /* nothing is pending that it could hold off */
-	if (!r && (cpu->killed || in->ends || cpu->mode != in->mode || cpu->x.s.irq_shadow)) {
+	if (!r && (cpu->killed || in->ends || __atomic_load_n((u32 *)&cpu->pending, __ATOMIC_RELAXED) || cpu->mode != in->mode || cpu->x.s.irq_shadow)) {
 		cpu->x.s.rip = in->rip + in->len;
 		if (in->mode & MODE_CODE32)
 			cpu->x.s.rip = (u32)cpu->x.s.rip;
@@ -390,6 +390,16 @@ static void shadow_end(struct cpu *cpu)
 	mode_update(cpu);
 }
 
+/* True when fragments may have gone. */
+static bool attend(struct cpu *cpu)
+{
+	if (likely(!__atomic_load_n((u32 *)&cpu->pending, __ATOMIC_ACQUIRE)))
+		return false;
+	fpu_save(cpu);
+	ram_attend(cpu);
+	return true;
+}
+
 enum vcpu_exit translate_run(struct vcpu *vcpu)
 {
 	struct cpu *cpu = vcpu->engine;
@@ -397,6 +407,8 @@ enum vcpu_exit translate_run(struct vcpu *vcpu)
 
 	for (;;) {
 		__atomic_store_n((u32 *)&cpu->poll, 0, __ATOMIC_SEQ_CST);
+		if (attend(cpu)) /* memory may be elsewhere: before an event is delivered */
+			link = 0;
 		if (__atomic_load_n((u32 *)&vcpu->events, __ATOMIC_ACQUIRE)) {
 			u64 rip = cpu->x.s.rip;
 
@@ -424,6 +436,8 @@ enum vcpu_exit translate_run(struct vcpu *vcpu)
 			frag_flush_all(cpu);
 			link = 0;
 		}
+		if (attend(cpu)) /* what the event tells of has changed memory before */
+			link = 0;
 		cpu->killed = false;
 		frag = next_fragment(cpu, link && cpu->exits[link].single ? MODE_SINGLE : 0);
 		if (!frag) {

@@ -55,6 +55,7 @@ static size_t lay_out(struct cpu *cpu, u8 *base)
 	cpu->frag_hash = carve(&c, sizeof(u32) << FRAG_HASH_BITS);
 	cpu->sysinsns = carve(&c, SYSINSNS_MAX * sizeof(struct sysinsn));
 	cpu->pcmap = carve(&c, PCMAP_MAX * sizeof(struct pcmap));
+	cpu->code_marks = carve(&c, CODE_MARKS);
 	cpu->pages = carve(&c, sizeof(void *) << PAGES_HASH_BITS);
 	cpu->page_pool = carve(&c, PAGES_MAX * sizeof(struct codepage));
 	c.used = ALIGN_UP(c.used, MIB(2));
@@ -151,28 +152,6 @@ static void fpu_init(struct cpu *cpu)
 
 /* ---- vCPU ---- */
 
-static int page_flags_init(struct cpu *cpu)
-{
-	const struct space *mem = &cpu->vm->mem;
-	gpa_t top = PAGE_SIZE;
-
-	for (unsigned i = 0; i < mem->nextents; i++) {
-		const struct extent *e = &mem->extents[i];
-		const struct region *r = e->region;
-
-		if (!r->host || !(r->direct & DIRECT_READ) || cpu->nram == ARRAY_SIZE(cpu->ram))
-			continue;
-		cpu->ram[cpu->nram++] = (struct ram_range){
-			e->base, e->end, r->host + (e->base - r->base), r->direct & DIRECT_WRITE
-		};
-		top = MAX(top, e->end);
-	}
-	cpu->npage_flags = top >> PAGE_SHIFT;
-	cpu->page_flags = mmap(NULL, cpu->npage_flags, PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	return cpu->page_flags == MAP_FAILED ? -ENOMEM : 0;
-}
-
 static u64 realtime_ns(void)
 {
 	struct timespec ts;
@@ -212,8 +191,7 @@ static void translate_vcpu_fini(struct vcpu *vcpu)
 	decoder_free(cpu->decoder);
 	if (cpu->ras)
 		munmap(cpu->ras, RAS_TOTAL);
-	if (cpu->page_flags && cpu->page_flags != MAP_FAILED)
-		munmap(cpu->page_flags, cpu->npage_flags);
+	ram_fini(cpu);
 	munmap(cpu->arena, cpu->arena_size);
 	vcpu->engine = NULL;
 }
@@ -236,7 +214,7 @@ static int translate_vcpu_init(struct vcpu *vcpu)
 	if (!r)
 		r = cpuid_init(cpu);
 	if (!r)
-		r = page_flags_init(cpu);
+		r = ram_init(cpu);
 	if (!r) {
 		common_routines(cpu);
 		r = ras_init(cpu);
@@ -323,5 +301,7 @@ const struct engine_ops translate_engine = {
 	.kick = kick,
 	.regs_get = regs_get,
 	.regs_put = regs_put,
+	.ram_written = ram_written,
+	.map_changed = ram_map_changed,
 	.stats = translate_stats_print,
 };

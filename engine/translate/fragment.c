@@ -422,7 +422,7 @@ bool frag_invalidate(struct cpu *cpu, gpa_t gpa, unsigned len)
 	any = p && p->frags;
 	if (p && !lose_patience(cpu, p))
 		return false;
-	*page_flag(cpu, gpa) &= (u8)~PAGE_CODE;
+	tlb_unprotect_page(cpu, gpa);
 	return any;
 }
 
@@ -471,7 +471,7 @@ void frag_flush_all(struct cpu *cpu)
 		cpu->frag_hash[i] = 0;
 	for (u32 i = 0; i < 1u << PAGES_HASH_BITS; i++) {
 		for (struct codepage *p = cpu->pages[i]; p; p = p->next)
-			*page_flag(cpu, p->gfn << PAGE_SHIFT) &= (u8)~PAGE_CODE;
+			tlb_unprotect_page(cpu, p->gfn << PAGE_SHIFT);
 		cpu->pages[i] = NULL;
 	}
 	ibl_clear(cpu);

@@ -18,7 +18,8 @@ static const struct row {
 	ROW(site_misses_c), ROW(fills), ROW(walks), ROW(bounces), ROW(mmio_reads), ROW(mmio_writes), ROW(pio),
 	ROW(smc_stores), ROW(smc_invalidated), ROW(helpers), ROW(syscalls), ROW(strings), ROW(faults),
 	ROW(page_faults), ROW(interrupts), ROW(host_signals), ROW(polls), ROW(fpu_saves), ROW(flush_page),
-	ROW(flush_nonglobal), ROW(flush_switch), ROW(flush_all), ROW(code_flushes),
+	ROW(flush_nonglobal), ROW(flush_switch), ROW(flush_all), ROW(code_flushes), ROW(dma_over_code),
+	ROW(map_changes),
 };
 /* clang-format on */
 

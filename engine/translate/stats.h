@@ -14,4 +14,5 @@ struct translate_stats {
 	u64 helpers, faults, page_faults, interrupts, host_signals;
 	u64 flush_page, flush_nonglobal, flush_all, flush_switch, code_flushes;
 	u64 polls, syscalls, fpu_saves, strings;
+	u64 dma_over_code, map_changes;
 };

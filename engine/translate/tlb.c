@@ -10,22 +10,39 @@
 
 /* ---- RAM ---- */
 
-u8 *ram_host(struct cpu *cpu, gpa_t gpa, bool write)
+static const struct ram_range *range_of(const struct ram_map *ram, gpa_t gpa)
 {
-	for (unsigned i = 0; i < cpu->nram; i++) {
-		const struct ram_range *r = &cpu->ram[i];
+	for (unsigned i = 0; i < ram->n; i++) {
+		const struct ram_range *r = &ram->range[i];
 
 		if (gpa >= r->base && gpa < r->end)
-			return write && !r->writable ? NULL : r->host + ((gpa & PAGE_MASK) - r->base);
+			return r;
 	}
 	return NULL;
 }
 
+u8 *ram_map_host(const struct ram_map *ram, gpa_t gpa, bool write)
+{
+	const struct ram_range *r = range_of(ram, gpa);
+
+	return !r || (write && !r->writable) ? NULL : r->host + ((gpa & PAGE_MASK) - r->base);
+}
+
+u8 *ram_map_flag(const struct ram_map *ram, gpa_t gpa)
+{
+	const struct ram_range *r = range_of(ram, gpa);
+
+	return &ram->flags[r ? r->flags + ((gpa - r->base) >> PAGE_SHIFT) : 0];
+}
+
+u8 *ram_host(struct cpu *cpu, gpa_t gpa, bool write)
+{
+	return ram_map_host(&cpu->ram, gpa, write);
+}
+
 u8 *page_flag(struct cpu *cpu, gpa_t gpa)
 {
-	u64 i = gpa >> PAGE_SHIFT;
-
-	return &cpu->page_flags[i < cpu->npage_flags ? i : 0];
+	return ram_map_flag(&cpu->ram, gpa);
 }
 
 enum tlb_mode tlb_mode(const struct cpu *cpu, enum x86_priv priv)
@@ -274,8 +291,8 @@ static u64 window_page(const struct cpu *cpu, const struct tlb_entry *e, gva_t g
 	u64 size = MIN(BIT(e->shift), (u64)MIB(2));
 	u64 host = (gva & ~(size - 1)) + e->addend;
 
-	for (unsigned i = 0; i < cpu->nram; i++) {
-		const struct ram_range *r = &cpu->ram[i];
+	for (unsigned i = 0; i < cpu->ram.n; i++) {
+		const struct ram_range *r = &cpu->ram.range[i];
 
 		if (host >= (u64)r->host && host + size <= (u64)r->host + (r->end - r->base)) {
 			*start = gva & ~(size - 1);
@@ -717,6 +734,7 @@ int tlb_finish_write(struct cpu *cpu, struct site *s)
 	changed = piece_store(cpu, 0, cpu->bounce, first, cpu->bounce_mask);
 	if (second)
 		changed |= piece_store(cpu, 1, cpu->bounce + first, second, first < 64 ? cpu->bounce_mask >> first : 0);
+	changed |= __atomic_load_n((u32 *)&cpu->pending, __ATOMIC_RELAXED); /* the device did it, perhaps */
 	if (changed && s->flags & SITE_STACK) {
 		cpu->poll = 1; /* the instruction is not over: leave soon after it */
 	} else if (changed) {
@@ -835,8 +853,13 @@ static void purge_writes(struct cpu *cpu)
 	if (++cpu->write_epoch <= WRITE_EPOCHS)
 		return;
 	cpu->write_epoch = 1;
-	for (u64 i = 0; i < cpu->npage_flags; i++)
-		cpu->page_flags[i] &= PAGE_CODE;
+	for (u64 i = 0; i < cpu->ram.nflags; i++)
+		cpu->ram.flags[i] &= PAGE_CODE;
+}
+
+static u8 *code_mark(struct cpu *cpu, gpa_t gpa)
+{
+	return &cpu->code_marks[(u64)ram_host(cpu, gpa, false) >> PAGE_SHIFT & (CODE_MARKS - 1)];
 }
 
 void tlb_protect_page(struct cpu *cpu, gpa_t gpa)
@@ -848,6 +871,23 @@ void tlb_protect_page(struct cpu *cpu, gpa_t gpa)
 	if (*flag >> PAGE_EPOCH_SHIFT == cpu->write_epoch)
 		purge_writes(cpu);
 	*flag = PAGE_CODE;
+	flag = code_mark(cpu, gpa);
+	if (*flag != 0xff)
+		__atomic_store_n(flag, *flag + 1, __ATOMIC_RELAXED);
+	/* before the code is read: a device that writes now sees the mark, or its bytes are seen */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+void tlb_unprotect_page(struct cpu *cpu, gpa_t gpa)
+{
+	u8 *flag = page_flag(cpu, gpa);
+
+	if (!(*flag & PAGE_CODE))
+		return;
+	*flag &= (u8)~PAGE_CODE;
+	flag = code_mark(cpu, gpa);
+	if (*flag != 0xff) /* else it has lost count */
+		__atomic_store_n(flag, *flag - 1, __ATOMIC_RELAXED);
 }
 
 /* ---- flushes ---- */
