@@ -19,6 +19,7 @@
 #include "dev/lapic.h"
 #include "dev/rtc.h"
 #include "dev/uart16550.h"
+#include "main/machine_nets.h"
 
 #define HOLE_BASE PCI_ECAM_BASE /* RAM below 4 GiB ends here at the latest */
 #define PIT_GSI 2 /* where the 8254 goes on the IOAPIC; the MADT says so */
@@ -268,7 +269,7 @@ static int add_pci(struct machine *m)
 	return pci_host_create(&m->vm, &wiring, &m->pci);
 }
 
-static int add_chips(struct machine *m)
+static int add_chips(struct machine *m, struct err *err)
 {
 	int ret = add_interrupt_controllers(m);
 
@@ -280,6 +281,8 @@ static int add_chips(struct machine *m)
 		ret = acpi_pm_create(&m->vm, isa_irq(m, ACPI_SCI_IRQ), &m->acpi_pm);
 	if (!ret)
 		ret = add_pci(m);
+	if (!ret)
+		ret = machine_add_nets(m, err);
 	return ret;
 }
 
@@ -302,13 +305,14 @@ int machine_create(struct machine *m, struct loop *loop, const struct engine_ops
 	if (!ret)
 		ret = open_console(m, err);
 	if (!ret)
-		ret = add_chips(m);
+		ret = add_chips(m, err);
 	return ret;
 }
 
 void machine_destroy(struct machine *m)
 {
 	vm_fini(&m->vm);
+	machine_close_nets(m);
 	if (m->console)
 		m->console->ops->close(m->console);
 	m->console = NULL;

@@ -17,6 +17,12 @@
 #define MACHINE_MIN_MEMORY MIB(32)
 #define ISA_IRQS 16
 
+/* A network card: backend and device. */
+struct machine_net {
+	struct net_pump *pump;
+	struct virtio *virtio; /* or NULL */
+};
+
 struct machine {
 	struct vm vm;
 	struct loop *loop;
@@ -38,6 +44,7 @@ struct machine {
 	struct lapic_bus *lapic;
 	struct hpet *hpet;
 	struct pci_host *pci;
+	struct machine_net net[CONFIG_NETS];
 	struct acpi_pm *acpi_pm;
 };
 

@@ -13,6 +13,7 @@
 #include "main/engines.h"
 #include "main/images.h"
 #include "main/machine.h"
+#include "main/machine_nets.h"
 
 struct runner {
 	const struct vm_config *config;
@@ -23,12 +24,15 @@ struct runner {
 	char kernel[PATH_MAX], initrd[PATH_MAX];
 };
 
-static void print_stats(struct vm *vm)
+static void print_stats(struct machine *m)
 {
+	struct vm *vm = &m->vm;
+
 	for (unsigned i = 0; i < vm->nvcpus; i++)
 		fprintf(stderr, "vcpu %u: halts %llu\n", i, (unsigned long long)vm->vcpu[i].halts);
 	if (vm->engine->stats && vm->engine_ready)
 		vm->engine->stats(vm, stderr);
+	machine_print_nets(m, stderr);
 	fflush(stderr);
 }
 
@@ -39,7 +43,7 @@ static void got_signal(void *arg, int signo)
 	struct runner *r = arg;
 
 	if (signo == SIGUSR1)
-		print_stats(&r->machine.vm);
+		print_stats(&r->machine);
 	else
 		vm_request_stop(&r->machine.vm, VM_QUIT, STATUS_SIGNAL + signo);
 }
@@ -240,7 +244,7 @@ static int conclude(struct runner *r)
 	console->ops->finish(console);
 	status = status_of(&r->machine.vm);
 	if (r->config->stats)
-		print_stats(&r->machine.vm);
+		print_stats(&r->machine);
 	return status;
 }
 

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/* Network cards and what they are plugged into. */
+#include "main/machine_nets.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "backend/net_none.h"
+#include "backend/net_user.h"
+#include "dev/pci/host.h"
+#include "dev/virtio/net.h"
+
+/* ---- addresses ---- */
+
+/* Locally administered, and the same at each start: made from the VM's name and the card's number. */
+static void make_mac(const char *name, unsigned index, u8 mac[6])
+{
+	u32 hash = 2166136261u; /* FNV-1a */
+
+	for (const char *p = name; *p; p++)
+		hash = (hash ^ (u8)*p) * 16777619u;
+	hash = (hash ^ index) * 16777619u;
+	mac[0] = 0x52;
+	mac[1] = 0x4d;
+	memcpy(mac + 2, &hash, sizeof(hash));
+}
+
+static int choose_mac(const struct net_config *config, const char *name, unsigned index, u8 mac[6], struct err *err)
+{
+	unsigned byte[6];
+	char end;
+
+	if (!config->mac) {
+		make_mac(name, index, mac);
+		return 0;
+	}
+	if (strlen(config->mac) != 17 || sscanf(config->mac, "%2x:%2x:%2x:%2x:%2x:%2x%c", &byte[0], &byte[1], &byte[2],
+						 &byte[3], &byte[4], &byte[5], &end) != 6)
+		return err_set(err, EINVAL, "--net: mac=%s must be six bytes as 52:54:00:12:34:56", config->mac);
+	if (byte[0] & 1)
+		return err_set(err, EINVAL, "--net: mac=%s is a multicast address; a card's first byte is even",
+			config->mac);
+	for (unsigned i = 0; i < 6; i++)
+		mac[i] = (u8)byte[i];
+	return 0;
+}
+
+/* ---- the parts ---- */
+
+static int open_backend(struct machine *m, const struct net_config *config, const struct net_place *place,
+	struct net_pump **out, struct err *err)
+{
+	const struct net_user_config user = {
+		.hostname = m->config->name,
+		.restricted = config->restricted,
+		.forward = config->forward,
+		.nforwards = config->nforwards,
+	};
+	int ret;
+
+	switch (config->kind) {
+	case NET_USER:
+		return net_user_create(place, &user, out, err);
+	default:
+		ret = net_none_create(place, out);
+		return ret ? err_set(err, -ret, "out of memory") : 0;
+	}
+}
+
+static int add_card(struct machine *m, const struct net_config *config, struct machine_net *net)
+{
+	int ret = virtio_net_create(&m->vm, &net->pump->net, MAX(1u, config->queues), &net->virtio);
+
+	return ret ? ret : pci_plug(m->pci, &net->virtio->pci, PCI_ANY);
+}
+
+int machine_add_nets(struct machine *m, struct err *err)
+{
+	const struct vm_config *config = m->config;
+	int ret = 0;
+
+	for (unsigned i = 0; !ret && i < config->nnets; i++) {
+		struct net_place place = {.vm = &m->vm, .loop = m->loop};
+		struct machine_net *net = &m->net[i];
+
+		ret = choose_mac(&config->net[i], config->name ? config->name : "", i, place.mac, err);
+		if (!ret)
+			ret = open_backend(m, &config->net[i], &place, &net->pump, err);
+		if (ret)
+			return ret;
+		ret = add_card(m, &config->net[i], net);
+		if (ret)
+			err_set(err, -ret, "network card %u cannot be added: %s", i, strerror(-ret));
+	}
+	return ret;
+}
+
+void machine_close_nets(struct machine *m)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(m->net); i++) {
+		if (m->net[i].pump)
+			m->net[i].pump->ops->close(m->net[i].pump);
+		m->net[i].pump = NULL;
+	}
+}
+
+/* ---- counters ---- */
+
+static void print_counters(FILE *out, unsigned i, const char *what, const struct net_counters *c)
+{
+	fprintf(out, "net %u %s: frames %llu bytes %llu batches %llu dropped %llu\n", i, what,
+		(unsigned long long)c->frames, (unsigned long long)c->bytes, (unsigned long long)c->batches,
+		(unsigned long long)c->dropped);
+}
+
+void machine_print_nets(const struct machine *m, FILE *out)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(m->net) && m->net[i].pump; i++) {
+		const struct machine_net *net = &m->net[i];
+
+		print_counters(out, i, "sent", &net->pump->tx);
+		print_counters(out, i, "received", &net->pump->rx);
+		if (net->virtio) {
+			const struct virtio_net_counters *c = virtio_net_counters(net->virtio);
+
+			fprintf(out, "net %u virtio: kicks %llu notifies %llu starved %llu filtered %llu\n", i,
+				(unsigned long long)c->kicks, (unsigned long long)c->notifies,
+				(unsigned long long)c->starved, (unsigned long long)c->filtered);
+		}
+	}
+}
