@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sockets between host and guest: the test is the guest's driver and the host's
+ * programs at once; the loop runs for moments in between.
+ */
+#include "tests/unit/virtio_fake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "dev/virtio/vsock.h"
+#include "host/loop.h"
+
+#define CID 42u
+#define BUFFERS 4u
+#define BUFFER_LEN 4096u
+#define CREDIT 65536u
+
+enum { REQUEST = 1, RESPONSE, RST, SHUTDOWN, RW, UPDATE };
+
+struct packet { /* virtio 1.2, 5.10.6 */
+	u64 src_cid, dst_cid;
+	u32 src_port, dst_port, len;
+	u16 type, op;
+	u32 flags, buf_alloc, fwd_cnt;
+} __attribute__((packed));
+
+struct fixture {
+	struct vm vm;
+	struct loop loop;
+	struct loop_timer timer;
+	struct fake_driver driver;
+	char path[64];
+	u64 buffer[256]; /* by chain id */
+	u64 tx; /* where packets to send are built */
+};
+
+static struct virtio *plugged;
+
+int pci_plug(struct pci_host *host, struct pci_function *fn, u8 devfn)
+{
+	(void)host;
+	(void)devfn;
+	plugged = container_of(fn, struct virtio, pci);
+	return 0;
+}
+
+static void stop(void *arg)
+{
+	struct fixture *f = arg;
+
+	loop_timer_taken(&f->timer);
+	loop_stop(&f->loop);
+}
+
+/* What there is to do is done well within this time. */
+static void run(struct fixture *f)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	loop_restart(&f->loop);
+	loop_timer_set(&f->timer, (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec + 20000000);
+	assert_int_equal(loop_run(&f->loop), 0);
+}
+
+static void give_buffer(struct fixture *f)
+{
+	struct fake_buf buf = {fake_alloc(BUFFER_LEN, 16), BUFFER_LEN};
+
+	f->buffer[fake_add(&f->driver, 0, &buf, 0, 1)] = buf.gpa;
+	fake_kick(&f->driver, 0);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct err err;
+
+	fake_pc_init(&f->vm);
+	assert_int_equal(loop_init(&f->loop), 0);
+	assert_int_equal(loop_timer_init(&f->loop, &f->timer, stop, f), 0);
+	snprintf(f->path, sizeof(f->path), "/tmp/mullion-vsock-%d", getpid());
+	assert_int_equal(virtio_vsock_create(&f->vm, NULL, &f->loop, CID, f->path, &err), 0);
+	plugged->pci.dev.lock = &f->vm.lock;
+	fake_driver_init(&f->driver, plugged, 0);
+	for (unsigned i = 0; i < 3; i++)
+		fake_queue_init(&f->driver, i, 64);
+	fake_driver_ready(&f->driver);
+	for (unsigned i = 0; i < BUFFERS; i++)
+		give_buffer(f);
+	f->tx = fake_alloc(sizeof(struct packet) + 2 * CREDIT, 16);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	plugged->class->free(plugged);
+	loop_timer_fini(&f->loop, &f->timer);
+	loop_fini(&f->loop);
+	fake_vm_fini(&f->vm);
+	free(f);
+	return 0;
+}
+
+/* The next packet to the guest; its data is behind it. NULL: none came. */
+static struct packet *received(struct fixture *f)
+{
+	u32 len;
+	int id = fake_used(&f->driver, 0, &len);
+	struct packet *p;
+
+	if (id < 0)
+		return NULL;
+	p = (struct packet *)(fake_ram + f->buffer[id]);
+	assert_int_equal(len, sizeof(*p) + p->len);
+	assert_int_equal(p->src_cid, 2);
+	assert_int_equal(p->dst_cid, CID);
+	assert_int_equal(p->type, 1);
+	give_buffer(f);
+	return p;
+}
+
+static void send_packet(struct fixture *f, u16 op, u32 from, u32 to, const void *data, u32 len)
+{
+	struct packet p = {CID, 2, from, to, len, 1, op, 3, CREDIT, 0};
+	struct fake_buf buf = {f->tx, (u32)sizeof(p) + len};
+	u32 used;
+
+	memcpy(fake_ram + f->tx, &p, sizeof(p));
+	if (len)
+		memcpy(fake_ram + f->tx + sizeof(p), data, len);
+	fake_add(&f->driver, 1, &buf, 1, 0);
+	fake_kick(&f->driver, 1);
+	run(f);
+	assert_true(fake_used(&f->driver, 1, &used) >= 0);
+}
+
+static int host_socket(struct sockaddr_un *addr, const char *path, const char *suffix)
+{
+	*addr = (struct sockaddr_un){.sun_family = AF_UNIX};
+	snprintf(addr->sun_path, sizeof(addr->sun_path), "%s%s", path, suffix);
+	return socket(AF_UNIX, SOCK_STREAM, 0);
+}
+
+static int host_connect(struct fixture *f, const char *line)
+{
+	struct sockaddr_un addr;
+	int fd = host_socket(&addr, f->path, "");
+
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(write(fd, line, strlen(line)), strlen(line));
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	run(f); /* accept */
+	return fd;
+}
+
+/* A stream that the host has begun: its socket, and its port on the host's side. */
+static int open_stream(struct fixture *f, u32 *port)
+{
+	int fd = host_connect(f, "CONNECT 1000\n");
+	struct packet *p = received(f);
+	char line[64];
+	ssize_t n;
+
+	assert_non_null(p);
+	assert_int_equal(p->op, REQUEST);
+	assert_int_equal(p->dst_port, 1000);
+	*port = p->src_port;
+	send_packet(f, RESPONSE, 1000, *port, NULL, 0);
+	n = read(fd, line, sizeof(line) - 1);
+	assert_true(n > 3);
+	assert_memory_equal(line, "OK ", 3);
+	return fd;
+}
+
+static void the_host_reaches_the_guest(void **state)
+{
+	struct fixture *f = *state;
+	char text[16];
+	struct packet *p;
+	u32 port;
+	int fd = open_stream(f, &port);
+
+	assert_int_equal(write(fd, "ping", 4), 4);
+	run(f);
+	p = received(f);
+	assert_non_null(p);
+	assert_int_equal(p->op, RW);
+	assert_int_equal(p->len, 4);
+	assert_memory_equal(p + 1, "ping", 4);
+	send_packet(f, RW, 1000, port, "pong!", 5);
+	assert_int_equal(read(fd, text, sizeof(text)), 5);
+	assert_memory_equal(text, "pong!", 5);
+	close(fd);
+	run(f);
+	p = received(f);
+	assert_non_null(p);
+	assert_int_equal(p->op, SHUTDOWN);
+	send_packet(f, SHUTDOWN, 1000, port, NULL, 0);
+	p = received(f);
+	assert_non_null(p);
+	assert_int_equal(p->op, RST);
+	assert_null(received(f));
+}
+
+static void the_guest_reaches_the_host(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_un addr;
+	int listener = host_socket(&addr, f->path, "_77"), fd;
+	char text[16];
+
+	send_packet(f, REQUEST, 5, 77, NULL, 0); /* nobody is there yet */
+	assert_int_equal(received(f)->op, RST);
+	assert_int_equal(bind(listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	send_packet(f, REQUEST, 5, 77, NULL, 0);
+	assert_int_equal(received(f)->op, RESPONSE);
+	fd = accept(listener, NULL, NULL);
+	send_packet(f, RW, 5, 77, "data", 4);
+	assert_int_equal(read(fd, text, sizeof(text)), 4);
+	send_packet(f, SHUTDOWN, 5, 77, NULL, 0);
+	assert_int_equal(received(f)->op, RST);
+	assert_int_equal(read(fd, text, sizeof(text)), 0);
+	close(fd);
+	close(listener);
+	unlink(addr.sun_path);
+}
+
+/* The host's program reads nothing: what it has no room for is kept, up to the credit. */
+static void credit_is_kept(void **state)
+{
+	struct fixture *f = *state;
+	static char data[CREDIT];
+	u32 port, total = 0, limit = 0;
+	int fd = open_stream(f, &port);
+	struct packet *p = NULL;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){4096}, sizeof(int));
+	while (total < 64 * CREDIT && !p) {
+		send_packet(f, RW, 1000, port, data, CREDIT / 4);
+		total += CREDIT / 4;
+		while ((p = received(f)) != NULL && p->op == UPDATE)
+			limit = p->fwd_cnt + p->buf_alloc;
+	}
+	assert_non_null(p); /* it sent more than it may */
+	assert_int_equal(p->op, RST);
+	assert_true(total > limit);
+	close(fd);
+}
+
+/* The guest's credit is zero: nothing comes until it gives some. */
+static void the_guest_may_be_slow(void **state)
+{
+	struct fixture *f = *state;
+	static char data[3 * CREDIT];
+	u32 port, total = 0;
+	int fd = open_stream(f, &port);
+	struct packet *p;
+	ssize_t n = 1;
+
+	for (unsigned i = 0; i < 200 && n > 0; i++) {
+		n = write(fd, data, sizeof(data));
+		run(f);
+		while ((p = received(f)) != NULL && p->op == RW)
+			total += p->len;
+	}
+	assert_int_equal(total, CREDIT);
+	close(fd);
+}
+
+static void nonsense_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_buf buf = {f->tx, 20};
+	char text[8];
+	int fd = host_connect(f, "CONNECT nowhere\n");
+
+	assert_int_equal(read(fd, text, sizeof(text)), 0);
+	close(fd);
+	send_packet(f, RW, 9, 9, "x", 1);
+	assert_int_equal(received(f)->op, RST);
+	send_packet(f, RST, 9, 9, NULL, 0);
+	assert_null(received(f));
+	fake_add(&f->driver, 1, &buf, 1, 0); /* not even a header */
+	fake_kick(&f->driver, 1);
+	run(f);
+	assert_true(plugged->broken);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(the_host_reaches_the_guest, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_guest_reaches_the_host, setup, teardown),
+		cmocka_unit_test_setup_teardown(credit_is_kept, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_guest_may_be_slow, setup, teardown),
+		cmocka_unit_test_setup_teardown(nonsense_is_refused, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
