@@ -45,7 +45,7 @@ static void fake_ram_written(struct vm *vm, const void *host, size_t len)
 	fake_bytes_written += len;
 }
 
-static const struct engine_ops fake_engine = {.name = "fake", .ram_written = fake_ram_written};
+static const struct engine_ops fake_ram_engine = {.name = "fake", .ram_written = fake_ram_written};
 static struct region fake_ram_region;
 
 static inline u64 fake_alloc(size_t len, size_t align)
@@ -151,7 +151,7 @@ bool pci_bus_master(const struct pci_function *fn)
 static inline void fake_pc_init(struct vm *vm)
 {
 	fake_vm_init(vm);
-	vm->engine = &fake_engine;
+	vm->engine = &fake_ram_engine;
 	fake_ram_used = PAGE_SIZE;
 	fake_bytes_written = 0;
 	memset(&fake_pci, 0, sizeof(fake_pci));
