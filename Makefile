@@ -43,6 +43,11 @@ test:
 	@scripts/images all
 	@tests/run $(ARGS)
 
+# The fuzzers, a minute each; ARGS='600 pci' says how long, and which.
+fuzz:
+	@scripts/setup test
+	@tests/fuzz/run $(ARGS)
+
 # 50 boots in a row, then 20 minutes of mixed work in one guest.
 soak:
 	@scripts/setup test
@@ -92,4 +97,4 @@ check:
 clean:
 	@rm -rf build build-clang tags coverage
 
-.PHONY: all build hv run run-metal test soak bench images install tags man coverage format check clean
+.PHONY: all build hv run run-metal test fuzz soak bench images install tags man coverage format check clean

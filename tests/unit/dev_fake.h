@@ -144,13 +144,13 @@ void vm_map_changed(struct vm *vm)
 	fake_seen.map_changes++;
 }
 
-static const struct engine_ops fake_engine = {.name = "fake"};
+static const struct engine_ops fake_no_engine = {.name = "fake"};
 
 static inline void fake_vm_init(struct vm *vm)
 {
 	memset(vm, 0, sizeof(*vm));
 	memset(&fake_seen, 0, sizeof(fake_seen));
-	vm->engine = &fake_engine;
+	vm->engine = &fake_no_engine;
 	fake_clock(&vm->clock);
 	pthread_mutex_init(&vm->lock, NULL);
 	assert_int_equal(space_init(&vm->mem, BIT(40)), 0);

@@ -230,10 +230,33 @@ static void matches_a_simple_model(void **state)
 	}
 }
 
+static void goes_below_all_others(void **state)
+{
+	struct region top = {.base = 0x20, .size = 0x10}, first = {.base = 0x10, .size = 0x40};
+	struct region second = {.base = 0x30, .size = 0x40}, outside = {.base = 0x1000, .size = 1};
+	struct space space;
+
+	(void)state;
+	space_init(&space, 0x1000);
+	assert_int_equal(space_add_below(&space, &first), 0);
+	assert_int_equal(space_add(&space, &top), 0);
+	assert_int_equal(space_add_below(&space, &second), 0);
+	assert_int_equal(space_add_below(&space, &outside), -EINVAL);
+	assert_ptr_equal(space_find(&space, 0x10)->region, &first);
+	assert_ptr_equal(space_find(&space, 0x20)->region, &top);
+	assert_ptr_equal(space_find(&space, 0x30)->region, &first);
+	assert_ptr_equal(space_find(&space, 0x50)->region, &second);
+	space_remove(&space, &first);
+	assert_ptr_equal(space_find(&space, 0x30)->region, &second);
+	assert_null(space_find(&space, 0x10));
+	space_fini(&space);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hides_and_uncovers),
+		cmocka_unit_test(goes_below_all_others),
 		cmocka_unit_test(refuses_what_does_not_fit),
 		cmocka_unit_test(open_bus),
 		cmocka_unit_test(rom_reads_directly_and_writes_by_ops),
