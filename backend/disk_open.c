@@ -122,7 +122,9 @@ int disk_open(const struct disk_source *source, struct loop *loop, pthread_mutex
 	ret = find_format(source, &format, err);
 	if (ret)
 		return ret;
+	if (!strcmp(format, "nbd"))
+		return disk_nbd_open(source, loop, lock, out, err);
 	if (strcmp(format, "raw") || source->snapshot)
-		return err_set(err, EINVAL, "disk %s: only raw images for now", source->path);
+		return disk_qemu_open(source, format, loop, lock, out, err);
 	return disk_raw_open(source, loop, lock, out, err);
 }
