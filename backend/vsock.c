@@ -18,7 +18,7 @@
 struct greeting {
 	struct vsock_host *host;
 	struct loop_source source; /* fd < 0: free */
-	char line[LINE_MAX_LEN];
+	char line[LINE_MAX_LEN + 1]; /* and its end */
 	unsigned len;
 };
 
