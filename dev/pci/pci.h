@@ -42,7 +42,8 @@ struct pci_function_ops {
 	/* After a guest's write was merged, wherever it was; a device looks for its own registers. May be NULL. */
 	void (*config_written)(struct pci_function *fn, unsigned offset, unsigned size);
 	void (*reset)(struct pci_function *fn); /* power-on, FLR or secondary bus reset; config space is reset already */
-	void (*free)(struct pci_function *fn); /* releases what the device owns, and itself */
+	/* Releases what the device owns, and itself. The lock is not held: its threads may need it to end. */
+	void (*free)(struct pci_function *fn);
 };
 
 struct pci_bar {

@@ -106,20 +106,6 @@ static const struct virtio_class class_9p = {
 	.free = release,
 };
 
-static int make(struct virtio_9p *dev, struct vm *vm, struct pci_host *pci, const char *tag)
-{
-	int ret;
-
-	pthread_cond_init(&dev->idle, NULL);
-	dev->config.len = (u16)strlen(tag);
-	memcpy(dev->config.tag, tag, dev->config.len);
-	ret = worker_init(&dev->worker, work, dev);
-	if (!ret)
-		ret = virtio_init(&dev->vdev, vm, &class_9p, BIT(FEATURE_MOUNT_TAG), 1, &dev->config,
-			2u + dev->config.len);
-	return ret ? ret : pci_plug(pci, &dev->vdev.pci, PCI_ANY);
-}
-
 int virtio_9p_create(
 	struct vm *vm, struct pci_host *pci, const char *path, const char *tag, bool readonly, struct err *err)
 {
@@ -138,8 +124,15 @@ int virtio_9p_create(
 		return -ENOMEM;
 	}
 	dev->p9 = p9;
-	ret = make(dev, vm, pci, tag);
-	if (ret)
-		release(&dev->vdev);
+	pthread_cond_init(&dev->idle, NULL);
+	dev->config.len = (u16)strlen(tag);
+	memcpy(dev->config.tag, tag, dev->config.len);
+	ret = worker_init(&dev->worker, work, dev);
+	if (!ret)
+		ret = virtio_init(&dev->vdev, vm, &class_9p, BIT(FEATURE_MOUNT_TAG), 1, &dev->config,
+			2u + dev->config.len);
+	if (!ret)
+		return virtio_plug(&dev->vdev, pci);
+	release(&dev->vdev);
 	return ret;
 }

@@ -100,7 +100,8 @@ static bool features_fit(const struct virtio *vdev)
 static void start(struct virtio *vdev)
 {
 	vdev->driver_ok = true;
-	vdev->class->ready(vdev);
+	if (vdev->class->ready)
+		vdev->class->ready(vdev);
 	for (unsigned i = 0; i < vdev->nqueues; i++) {
 		if (vq_live(&vdev->queues[i]))
 			vdev->class->kick(vdev, &vdev->queues[i]);
@@ -405,23 +406,29 @@ static void pci_reset(struct pci_function *fn)
 	reset(of(fn));
 }
 
-static void release(struct virtio *vdev)
+static void free_queues(struct virtq *queues, unsigned n)
 {
-	for (unsigned i = 0; vdev->queues && i < vdev->nqueues; i++)
-		virtq_fini(&vdev->queues[i]);
-	free(vdev->queues);
-	free(vdev->transport);
-	vdev->queues = NULL;
-	vdev->transport = NULL;
+	for (unsigned i = 0; queues && i < n; i++)
+		virtq_fini(&queues[i]);
+	free(queues);
 }
 
+/* A thread of the class may look into the queues until class->free has ended it. */
 static void pci_free(struct pci_function *fn)
 {
 	struct virtio *vdev = of(fn);
+	struct virtio_pci *transport = vdev->transport;
+	struct virtq *queues = vdev->queues;
+	unsigned nqueues = vdev->nqueues;
 
+	if (fn->dev.lock)
+		pthread_mutex_lock(fn->dev.lock);
 	reset(vdev);
-	release(vdev);
+	if (fn->dev.lock)
+		pthread_mutex_unlock(fn->dev.lock);
 	vdev->class->free(vdev);
+	free_queues(queues, nqueues);
+	free(transport);
 }
 
 static const struct pci_function_ops function_ops = {
@@ -534,7 +541,18 @@ int virtio_init(struct virtio *vdev, struct vm *vm, const struct virtio_class *c
 	ret = make_queues(vdev);
 	if (!ret)
 		ret = make_function(vdev);
+	if (ret) {
+		free_queues(vdev->queues, nqueues);
+		free(vdev->transport);
+	}
+	return ret;
+}
+
+int virtio_plug(struct virtio *vdev, struct pci_host *host)
+{
+	int ret = pci_plug(host, &vdev->pci, PCI_ANY);
+
 	if (ret)
-		release(vdev);
+		pci_free(&vdev->pci);
 	return ret;
 }

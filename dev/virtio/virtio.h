@@ -45,7 +45,7 @@ struct virtio_class {
 	void (*reset)(struct virtio *vdev); /* forget all chains; queues are gone afterwards */
 	/* The same for one queue alone; NULL: the device does not offer it. */
 	void (*queue_reset)(struct virtio *vdev, struct virtq *vq);
-	/* DRIVER_OK: vdev->features and the queues are settled. */
+	/* DRIVER_OK: vdev->features and the queues are settled. NULL: nothing to do. */
 	void (*ready)(struct virtio *vdev);
 	void (*kick)(struct virtio *vdev, struct virtq *vq);
 	/* The guest read or wrote vdev->config; NULL: nothing to do. Before the read; after the write. */
@@ -78,10 +78,12 @@ struct virtio {
 
 /*
  * Makes the common part of a device. features are the class's own bits; config
- * stays the class's. Plug it in with pci_plug(host, &vdev->pci) afterwards. 0 or -errno.
+ * stays the class's. 0, or -errno with nothing kept; virtio_plug comes next.
  */
 int virtio_init(struct virtio *vdev, struct vm *vm, const struct virtio_class *class, u64 features,
 	unsigned nqueues, void *config, unsigned config_size);
+/* Onto the root bus; from here the VM owns it. 0, or -errno with the whole device freed. */
+int virtio_plug(struct virtio *vdev, struct pci_host *host);
 struct virtq *virtio_queue(struct virtio *vdev, unsigned index);
 unsigned vq_index(const struct virtq *vq);
 struct virtio *vq_device(const struct virtq *vq);

@@ -602,11 +602,10 @@ int virtio_vsock_create(
 	ret = loop_event_init(loop, &dev->work, work, dev);
 	if (!ret)
 		ret = virtio_init(&dev->vdev, vm, &class_vsock, 0, QUEUES, &dev->cid, sizeof(dev->cid));
-	if (!ret)
-		ret = pci_plug(pci, &dev->vdev.pci, PCI_ANY);
-	if (ret)
+	if (ret) {
 		release(&dev->vdev);
-	else
-		vsock_host_listen(host, on_accept, dev);
-	return ret;
+		return ret;
+	}
+	vsock_host_listen(host, on_accept, dev);
+	return virtio_plug(&dev->vdev, pci);
 }
