@@ -18,7 +18,7 @@
 struct greeting {
 	struct vsock_host *host;
 	struct loop_source source; /* fd < 0: free */
-	char line[LINE_MAX_LEN + 1]; /* and its end */
+	char line[LINE_MAX_LEN + 1]; /* what has come, with a NUL behind it */
 	unsigned len;
 };
 
@@ -59,16 +59,17 @@ static ssize_t read_line(struct greeting *g)
 	return n < 0 && errno == EAGAIN ? 0 : -1;
 }
 
-static bool parse(const char *line, u32 *port)
+static bool parse(const struct greeting *g, u32 *port)
 {
-	char *end;
+	const char *number = g->line + 8;
 	unsigned long value;
+	char *end;
 
-	if (strncmp(line, "CONNECT ", 8))
+	if (strncmp(g->line, "CONNECT ", 8))
 		return false;
-	value = strtoul(line + 8, &end, 10);
+	value = strtoul(number, &end, 10);
 	*port = (u32)value;
-	return end > line + 8 && !*end && value < UINT32_MAX;
+	return end > number && *end == '\n' && value < UINT32_MAX;
 }
 
 static void greeting_ready(void *arg, u32 events)
@@ -84,8 +85,7 @@ static void greeting_ready(void *arg, u32 events)
 	ret = read_line(g);
 	if (!ret)
 		return;
-	g->line[g->len] = 0;
-	if (ret < 0 || !g->host->accept || !parse(g->line, &port)) {
+	if (ret < 0 || !g->host->accept || !parse(g, &port)) {
 		refuse(g);
 		return;
 	}

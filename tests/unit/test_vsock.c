@@ -40,16 +40,6 @@ struct fixture {
 	u64 tx; /* where packets to send are built */
 };
 
-static struct virtio *plugged;
-
-int pci_plug(struct pci_host *host, struct pci_function *fn, u8 devfn)
-{
-	(void)host;
-	(void)devfn;
-	plugged = container_of(fn, struct virtio, pci);
-	return 0;
-}
-
 static void stop(void *arg)
 {
 	struct fixture *f = arg;
@@ -87,8 +77,8 @@ static int setup(void **state)
 	assert_int_equal(loop_timer_init(&f->loop, &f->timer, stop, f), 0);
 	snprintf(f->path, sizeof(f->path), "/tmp/mullion-vsock-%d", getpid());
 	assert_int_equal(virtio_vsock_create(&f->vm, NULL, &f->loop, CID, f->path, &err), 0);
-	plugged->pci.dev.lock = &f->vm.lock;
-	fake_driver_init(&f->driver, plugged, 0);
+	fake_plugged->pci.dev.lock = &f->vm.lock;
+	fake_driver_init(&f->driver, fake_plugged, 0);
 	for (unsigned i = 0; i < 3; i++)
 		fake_queue_init(&f->driver, i, 64);
 	fake_driver_ready(&f->driver);
@@ -103,7 +93,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	plugged->pci.ops->free(&plugged->pci);
+	fake_plugged->pci.ops->free(&fake_plugged->pci);
 	loop_timer_fini(&f->loop, &f->timer);
 	loop_fini(&f->loop);
 	fake_vm_fini(&f->vm);
@@ -295,7 +285,7 @@ static void nonsense_is_refused(void **state)
 	fake_add(&f->driver, 1, &buf, 1, 0); /* not even a header */
 	fake_kick(&f->driver, 1);
 	run(f);
-	assert_true(plugged->broken);
+	assert_true(fake_plugged->broken);
 }
 
 int main(void)
