@@ -19,6 +19,7 @@
 #include "dev/lapic.h"
 #include "dev/rtc.h"
 #include "dev/uart16550.h"
+#include "main/machine_disks.h"
 #include "main/machine_nets.h"
 
 #define HOLE_BASE PCI_ECAM_BASE /* RAM below 4 GiB ends here at the latest */
@@ -282,6 +283,8 @@ static int add_chips(struct machine *m, struct err *err)
 	if (!ret)
 		ret = add_pci(m);
 	if (!ret)
+		ret = machine_add_disks(m, err);
+	if (!ret)
 		ret = machine_add_nets(m, err);
 	return ret;
 }
@@ -312,6 +315,7 @@ int machine_create(struct machine *m, struct loop *loop, const struct engine_ops
 void machine_destroy(struct machine *m)
 {
 	vm_fini(&m->vm);
+	machine_close_disks(m);
 	machine_close_nets(m);
 	if (m->console)
 		m->console->ops->close(m->console);

@@ -44,6 +44,7 @@ struct machine {
 	struct lapic_bus *lapic;
 	struct hpet *hpet;
 	struct pci_host *pci;
+	struct disk *disk[CONFIG_DISKS];
 	struct machine_net net[CONFIG_NETS];
 	struct acpi_pm *acpi_pm;
 };

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* The machine's disks. */
+#include "main/machine_disks.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "backend/disk_open.h"
+#include "dev/pci/host.h"
+
+static int open_disk(struct machine *m, const struct disk_config *config, struct disk **out, struct err *err)
+{
+	const struct disk_source source = {
+		.path = config->path,
+		.format = config->format,
+		.readonly = config->readonly || config->bus == DISK_BUS_CDROM,
+		.snapshot = config->snapshot && config->bus != DISK_BUS_CDROM,
+		.direct = config->direct,
+	};
+
+	return disk_open(&source, m->loop, &m->vm.lock, out, err);
+}
+
+static int attach(struct machine *m, const struct disk_config *config, struct disk *disk)
+{
+	(void)m;
+	(void)disk;
+	switch (config->bus) {
+	case DISK_BUS_VIRTIO:
+	default:
+		return -ENODEV;
+	}
+}
+
+int machine_add_disks(struct machine *m, struct err *err)
+{
+	const struct vm_config *config = m->config;
+	int ret = 0;
+
+	for (unsigned i = 0; !ret && i < config->ndisks; i++) {
+		ret = open_disk(m, &config->disk[i], &m->disk[i], err);
+		if (ret)
+			return ret;
+		ret = attach(m, &config->disk[i], m->disk[i]);
+		if (ret)
+			err_set(err, -ret, "disk %s cannot be added: %s", config->disk[i].path, strerror(-ret));
+	}
+	return ret;
+}
+
+void machine_close_disks(struct machine *m)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(m->disk); i++) {
+		if (m->disk[i])
+			m->disk[i]->ops->close(m->disk[i]);
+		m->disk[i] = NULL;
+	}
+}
