@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "backend/keys.h"
 #include "backend/outbuf.h"
 #include "backend/terminal.h"
 #include "backend/typist.h"
@@ -15,7 +16,6 @@
 
 #define CTRL_A 1
 #define FLUSH_NS 1000000 /* a prompt without a newline appears after this */
-#define KEYS 4096u
 #define READ_SIZE 4096
 
 struct stdio {
@@ -24,13 +24,10 @@ struct stdio {
 	struct outbuf out;
 	struct timer flush_timer;
 	struct loop_source in;
-	bool terminal;
+	bool terminal; /* input */
 	bool escape; /* the last key was Ctrl-A */
-	bool enabled; /* the device takes characters */
-	struct timer pump_timer; /* the device has room again */
-	struct typist typist; /* when input is no terminal */
-	u8 keys[KEYS]; /* when it is */
-	unsigned head, len;
+	struct keys keys; /* when it is one */
+	struct typist typist; /* when it is not */
 };
 
 static void flush_now(void *arg)
@@ -67,36 +64,11 @@ static void stdio_write(struct console *console, const u8 *data, size_t len)
 
 /* ---- keys of a terminal ---- */
 
-static size_t give(void *ctx, const u8 *data, size_t len)
-{
-	struct stdio *stdio = ctx;
-
-	return stdio->console.input ? stdio->console.input(stdio->console.arg, data, len) : 0;
-}
-
-static void pump(void *arg)
+static void keys_have_room(void *arg)
 {
 	struct stdio *stdio = arg;
 
-	while (stdio->enabled && stdio->len) {
-		unsigned part = MIN(stdio->len, KEYS - stdio->head);
-		unsigned n = (unsigned)give(stdio, stdio->keys + stdio->head, part);
-
-		if (!n)
-			break;
-		stdio->head = (stdio->head + n) % KEYS;
-		stdio->len -= n;
-	}
-	if (stdio->len < KEYS / 2)
-		loop_watch(stdio->config.loop, &stdio->in, EPOLLIN);
-}
-
-static void put_key(struct stdio *stdio, u8 key)
-{
-	if (stdio->len == KEYS)
-		return;
-	stdio->keys[(stdio->head + stdio->len) % KEYS] = key;
-	stdio->len++;
+	loop_watch(stdio->config.loop, &stdio->in, EPOLLIN);
 }
 
 static void show_help(void)
@@ -149,15 +121,20 @@ static void keys_ready(struct stdio *stdio, u8 *keys, size_t len)
 	len = take_escapes(stdio, keys, len);
 	if (!len || !vm_trylock(stdio->config.vm))
 		return;
-	for (size_t i = 0; i < len; i++)
-		put_key(stdio, keys[i]);
-	if (stdio->len > KEYS - READ_SIZE / 4)
+	keys_put(&stdio->keys, keys, len);
+	if (keys_free(&stdio->keys) < READ_SIZE / 4)
 		loop_watch(stdio->config.loop, &stdio->in, 0);
-	pump(stdio);
 	pthread_mutex_unlock(&stdio->config.vm->lock);
 }
 
 /* ---- input that ends ---- */
+
+static size_t type(void *ctx, const u8 *data, size_t len)
+{
+	struct stdio *stdio = ctx;
+
+	return stdio->console.input ? stdio->console.input(stdio->console.arg, data, len) : 0;
+}
 
 static bool guest_idle(void *ctx)
 {
@@ -182,7 +159,7 @@ static void press_button(void *ctx)
 }
 
 static const struct typist_ops typist_ops = {
-	.type = give,
+	.type = type,
 	.idle = guest_idle,
 	.room = typist_has_room,
 	.power_button = press_button,
@@ -222,17 +199,14 @@ static void input_ready(void *arg, u32 events)
 
 /* ---- the object ---- */
 
-/* Called from within the device, so the characters follow from a timer. */
 static void stdio_input_enable(struct console *console, bool on)
 {
 	struct stdio *stdio = container_of(console, struct stdio, console);
-	struct clock *clock = &stdio->config.vm->clock;
 
-	stdio->enabled = on;
-	if (!stdio->terminal)
+	if (stdio->terminal)
+		keys_enable(&stdio->keys, on);
+	else
 		typist_enable(&stdio->typist, on);
-	else if (on && stdio->len)
-		timer_arm(clock, &stdio->pump_timer, clock_now(clock));
 }
 
 static void stdio_finish(struct console *console)
@@ -249,7 +223,7 @@ static void stdio_close(struct console *console)
 	struct clock *clock = &stdio->config.vm->clock;
 
 	timer_cancel(clock, &stdio->flush_timer);
-	timer_cancel(clock, &stdio->pump_timer);
+	keys_fini(&stdio->keys);
 	timer_cancel(clock, &stdio->typist.timer);
 	if (stdio->in.fd >= 0)
 		loop_remove(stdio->config.loop, &stdio->in);
@@ -296,7 +270,7 @@ int console_stdio_create(const struct console_config *config, struct console **o
 	stdio->console.lock = &config->vm->lock;
 	stdio->config = *config;
 	timer_init(&stdio->flush_timer, flush_now, stdio);
-	timer_init(&stdio->pump_timer, pump, stdio);
+	keys_init(&stdio->keys, &stdio->console, &config->vm->clock, keys_have_room, stdio);
 	typist_init(&stdio->typist, &config->vm->clock, &typist_ops, stdio);
 	ret = outbuf_init(&stdio->out, config->loop, STDOUT_FILENO, output_ready, stdio);
 	if (ret) {
