@@ -133,6 +133,8 @@ static const struct config_key vm_keys[] = {
 		.help = "what runs the vCPU (default: auto, the best that works)"},
 	{"console", KEY_CHOICE, AT(console), .choices = console_choices, .rest = offsetof(struct vm_config, console_path),
 		.other = "file", .help = "the serial port (default: stdio)"},
+	{"console-log", KEY_PATH, AT(console_log), .value = "FILE",
+		.help = "gets what a pty or socket console prints; at 1 MiB it becomes FILE.1"},
 	{"virtio-console", KEY_FLAG, AT(virtio_console), .help = "the console is hvc0, too"},
 	{"disk", KEY_LIST, AT(disk), .list = &disk_list, .help = "a disk"},
 	{"net", KEY_LIST, AT(net), .list = &net_list, .help = "a network card"},

@@ -94,6 +94,7 @@ struct vm_config {
 	char *engine; /* NULL: auto */
 	enum console_kind console; /* COM1 */
 	char *console_path;
+	char *console_log; /* what a pty's or socket's console prints goes there, too */
 	bool virtio_console; /* hvc0 is the console, beside ttyS0 */
 	struct disk_config disk[CONFIG_DISKS];
 	struct net_config net[CONFIG_NETS];

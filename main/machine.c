@@ -19,6 +19,7 @@
 #include "dev/lapic.h"
 #include "dev/rtc.h"
 #include "dev/uart16550.h"
+#include "main/machine_console.h"
 #include "main/machine_disks.h"
 #include "main/machine_nets.h"
 
@@ -170,13 +171,6 @@ static struct hpet_wires hpet_wiring(struct machine *m)
 	return wires;
 }
 
-static void press_power_button(void *arg)
-{
-	struct machine *m = arg;
-
-	acpi_pm_power_button(m->acpi_pm);
-}
-
 /* ---- chips ---- */
 
 static int add_interrupt_controllers(struct machine *m)
@@ -230,21 +224,6 @@ static int add_legacy_devices(struct machine *m)
 	if (!ret && m->config->debug_exit)
 		ret = debug_exit_create(&m->vm, &debug_exit);
 	return ret;
-}
-
-static int open_console(struct machine *m, struct err *err)
-{
-	const struct console_config config = {
-		.vm = &m->vm, .loop = m->loop, .power_button = press_power_button, .arg = m};
-
-	switch (m->config->console) {
-	case CONSOLE_STDIO:
-		return console_stdio_create(&config, &m->console, err);
-	case CONSOLE_FILE:
-		return console_file_create(&config, m->config->console_path, &m->console, err);
-	default:
-		return console_null_create(&m->console);
-	}
 }
 
 static u64 pci_mem64_base(const struct machine *m)
@@ -306,7 +285,7 @@ int machine_create(struct machine *m, struct loop *loop, const struct engine_ops
 	m->vm.private_memory = config->private_memory;
 	ret = add_ram(m, err);
 	if (!ret)
-		ret = open_console(m, err);
+		ret = machine_open_console(m, err);
 	if (!ret)
 		ret = add_chips(m, err);
 	return ret;
