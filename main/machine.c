@@ -22,6 +22,7 @@
 #include "main/machine_console.h"
 #include "main/machine_disks.h"
 #include "main/machine_nets.h"
+#include "main/machine_shares.h"
 
 #define HOLE_BASE PCI_ECAM_BASE /* RAM below 4 GiB ends here at the latest */
 #define PIT_GSI 2 /* where the 8254 goes on the IOAPIC; the MADT says so */
@@ -265,6 +266,8 @@ static int add_chips(struct machine *m, struct err *err)
 		ret = machine_add_disks(m, err);
 	if (!ret)
 		ret = machine_add_nets(m, err);
+	if (!ret)
+		ret = machine_add_shares(m, err);
 	return ret;
 }
 
