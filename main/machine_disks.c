@@ -3,10 +3,12 @@
 #include "main/machine_disks.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "backend/disk_open.h"
 #include "dev/pci/host.h"
+#include "dev/virtio/blk.h"
 
 static int open_disk(struct machine *m, const struct disk_config *config, struct disk **out, struct err *err)
 {
@@ -21,12 +23,35 @@ static int open_disk(struct machine *m, const struct disk_config *config, struct
 	return disk_open(&source, m->loop, &m->vm.lock, out, err);
 }
 
+/* The same disk has the same number in each of its VM's lives. */
+static void serial_of(const struct disk_config *config, char *serial, size_t len)
+{
+	u64 hash = 0xcbf29ce484222325;
+
+	for (const char *c = config->path; *c; c++)
+		hash = (hash ^ (u8)*c) * 0x100000001b3; /* FNV-1a */
+	if (config->serial)
+		snprintf(serial, len, "%s", config->serial);
+	else
+		snprintf(serial, len, "M%016llX", (unsigned long long)hash);
+}
+
+static int attach_virtio(struct machine *m, const char *serial, struct disk *disk)
+{
+	struct virtio *vdev;
+	int ret = virtio_blk_create(&m->vm, disk, serial, m->vm.nvcpus, &vdev);
+
+	return ret ? ret : virtio_plug(vdev, m->pci);
+}
+
 static int attach(struct machine *m, const struct disk_config *config, struct disk *disk)
 {
-	(void)m;
-	(void)disk;
+	char serial[32];
+
+	serial_of(config, serial, sizeof(serial));
 	switch (config->bus) {
 	case DISK_BUS_VIRTIO:
+		return attach_virtio(m, serial, disk);
 	default:
 		return -ENODEV;
 	}

@@ -10,6 +10,7 @@
 
 #include "host/log.h"
 
+#define PCI_COMMAND 0x04
 #define PCI_CAP_VENDOR 0x09
 #define COMPLAINTS_MAX 8 /* a driver can break the rules all day long */
 
@@ -96,16 +97,21 @@ static bool features_fit(const struct virtio *vdev)
 	return !(features & ~vdev->offered) && features & BIT(VIRTIO_F_VERSION_1);
 }
 
-/* What the driver did before it was ready is looked at now. */
+/* Chains may have been announced while the device could not look at them. */
+static void kick_all(struct virtio *vdev)
+{
+	for (unsigned i = 0; i < vdev->nqueues; i++) {
+		if (vq_live(&vdev->queues[i]))
+			vdev->class->kick(vdev, &vdev->queues[i]);
+	}
+}
+
 static void start(struct virtio *vdev)
 {
 	vdev->driver_ok = true;
 	if (vdev->class->ready)
 		vdev->class->ready(vdev);
-	for (unsigned i = 0; i < vdev->nqueues; i++) {
-		if (vq_live(&vdev->queues[i]))
-			vdev->class->kick(vdev, &vdev->queues[i]);
-	}
+	kick_all(vdev);
 }
 
 /* Bits are only ever added, but for 0, which is a reset. */
@@ -394,6 +400,8 @@ static void config_written(struct pci_function *fn, unsigned offset, unsigned si
 	struct virtio *vdev = of(fn);
 	u32 at, len;
 
+	if (offset < PCI_COMMAND + 2 && offset + size > PCI_COMMAND)
+		kick_all(vdev);
 	if (window_access(vdev, offset, size, &at, &len))
 		bar_write(&fn->dev, at, len,
 			pci_config_get(fn, vdev->transport->window + VIRTIO_CAP_MORE, len));
@@ -542,6 +550,7 @@ int virtio_init(struct virtio *vdev, struct vm *vm, const struct virtio_class *c
 	if (!ret)
 		ret = make_function(vdev);
 	if (ret) {
+		pci_function_fini(&vdev->pci);
 		free_queues(vdev->queues, nqueues);
 		free(vdev->transport);
 	}
@@ -552,7 +561,9 @@ int virtio_plug(struct virtio *vdev, struct pci_host *host)
 {
 	int ret = pci_plug(host, &vdev->pci, PCI_ANY);
 
-	if (ret)
+	if (ret) {
+		pci_function_fini(&vdev->pci);
 		pci_free(&vdev->pci);
+	}
 	return ret;
 }

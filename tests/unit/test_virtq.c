@@ -471,7 +471,7 @@ static void test_no_bus_master(void **state)
 	echo_one();
 	assert_int_equal(fake_used(&driver, 0, &len), -1);
 	fake_pci.master_off = false;
-	fake_kick(&driver, 0);
+	echo->vdev.pci.ops->config_written(&echo->vdev.pci, 4, 2);
 	take_one();
 }
 

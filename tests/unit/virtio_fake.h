@@ -103,6 +103,11 @@ int pci_add_msix(struct pci_function *fn, unsigned vectors, unsigned bar)
 	return 0;
 }
 
+void pci_function_fini(struct pci_function *fn)
+{
+	(void)fn;
+}
+
 void pci_config_set(struct pci_function *fn, unsigned offset, unsigned size, u32 value)
 {
 	memcpy(fn->config + offset, &value, size);
