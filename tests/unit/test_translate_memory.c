@@ -129,7 +129,7 @@ static int setup(void **state)
 	assert_int_equal(space_add(&vm.mem, &card.registers), 0);
 	assert_int_equal(space_add(&vm.io, &card.port), 0);
 	assert_int_equal(vm.engine->vcpu_init(&vm.vcpu[0]), 0);
-	vm.vcpu[0].started = true; /* so that vcpu_kick reaches the engine */
+	vm.engine_ready = vm.vcpu[0].started = true; /* so that vcpu_kick reaches the engine */
 	make_tables();
 	return 0;
 }
