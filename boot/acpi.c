@@ -51,7 +51,8 @@ enum {
 	FADT_FIXED_RTC = 1 << 6, /* RTC wake status is not in the fixed registers */
 	FADT_TIMER_32BIT = 1 << 8,
 	FADT_RESET = 1 << 10,
-	BOOT_LEGACY_DEVICES = 1 << 0, /* but no 8042: a keyboard is not there to be found */
+	BOOT_LEGACY_DEVICES = 1 << 0,
+	BOOT_8042 = 1 << 1,
 	BOOT_NO_VGA = 1 << 2,
 	BOOT_NO_ASPM = 1 << 4,
 	LATENCY_NO_C2 = 101,
@@ -126,7 +127,8 @@ static void *take(struct builder *b, size_t len, gpa_t *where)
 	return memset(b->host + at, 0, len);
 }
 
-static struct acpi_header *begin(struct builder *b, const char *signature, u8 revision, size_t len, gpa_t *where)
+static struct acpi_header *begin(
+	struct builder *b, const char *signature, u8 revision, size_t len, gpa_t *where)
 {
 	struct acpi_header *header = take(b, len, where);
 
@@ -165,6 +167,28 @@ static void device_com1(struct aml *aml, const struct acpi_config *config)
 	aml_resources(aml);
 	aml_io(aml, config->com1_port, 8);
 	aml_irq(aml, config->com1_irq);
+	aml_close_resources(aml);
+	aml_close(aml);
+}
+
+static void device_keyboard(struct aml *aml, const struct acpi_config *config)
+{
+	aml_device(aml, "KBD0");
+	aml_name(aml, "_HID");
+	aml_eisa_id(aml, "PNP0303");
+	aml_name(aml, "_CRS");
+	aml_resources(aml);
+	aml_io(aml, config->kbd_data_port, 1);
+	aml_io(aml, config->kbd_command_port, 1);
+	aml_irq(aml, config->kbd_irq);
+	aml_close_resources(aml);
+	aml_close(aml);
+	aml_device(aml, "MOU0");
+	aml_name(aml, "_HID");
+	aml_eisa_id(aml, "PNP0F13");
+	aml_name(aml, "_CRS");
+	aml_resources(aml);
+	aml_irq(aml, config->mouse_irq);
 	aml_close_resources(aml);
 	aml_close(aml);
 }
@@ -277,8 +301,8 @@ static void osc_field(struct aml *aml, u8 offset, const char *name)
 /* The OS may have what firmware has no part in: 33DB4D5B-1FF7-401C-9657-7441C03DD766 is PCI. */
 static void pci_control(struct aml *aml)
 {
-	static const u8 uuid[16] = {0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40, 0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d,
-		0xd7, 0x66};
+	static const u8 uuid[16] = {0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40, 0x96, 0x57, 0x74, 0x41,
+		0xc0, 0x3d, 0xd7, 0x66};
 
 	aml_method(aml, "_OSC", 4);
 	osc_field(aml, 0, "CDW1");
@@ -326,6 +350,8 @@ static void device_pci0(struct aml *aml, const struct acpi_config *config)
 	pci_control(aml);
 	device_com1(aml, config);
 	device_rtc(aml, config);
+	if (config->kbd_data_port)
+		device_keyboard(aml, config);
 	aml_close(aml);
 }
 
@@ -412,7 +438,9 @@ static void build_fadt(struct builder *b)
 	fadt->c2_latency = LATENCY_NO_C2;
 	fadt->c3_latency = LATENCY_NO_C3;
 	fadt->century = b->config->rtc_century;
-	fadt->boot_flags = BOOT_LEGACY_DEVICES | BOOT_NO_VGA | BOOT_NO_ASPM;
+	fadt->boot_flags = BOOT_LEGACY_DEVICES | BOOT_NO_ASPM;
+	fadt->boot_flags |= b->config->vga ? 0 : BOOT_NO_VGA;
+	fadt->boot_flags |= b->config->kbd_data_port ? BOOT_8042 : 0;
 	fadt->flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLEEP_BUTTON | FADT_FIXED_RTC | FADT_TIMER_32BIT |
 		      FADT_RESET;
 	memcpy(&fadt->hypervisor, "MULLION", 8);
@@ -471,7 +499,8 @@ static void build_hpet(struct builder *b)
 static void build_mcfg(struct builder *b)
 {
 	gpa_t where = 0;
-	struct acpi_mcfg *mcfg = (struct acpi_mcfg *)begin(b, "MCFG", 1, sizeof(*mcfg) + sizeof(mcfg->entry[0]), &where);
+	struct acpi_mcfg *mcfg =
+		(struct acpi_mcfg *)begin(b, "MCFG", 1, sizeof(*mcfg) + sizeof(mcfg->entry[0]), &where);
 
 	mcfg->entry[0].base = b->config->ecam_base;
 	mcfg->entry[0].last_bus = (u8)(b->config->ecam_size / MIB(1) - 1);

@@ -26,6 +26,9 @@ struct acpi_config {
 	u8 rtc_century; /* index in CMOS */
 	u16 rtc_port, com1_port, pci_config_port;
 	u8 rtc_irq, com1_irq;
+	bool vga;
+	u16 kbd_data_port, kbd_command_port; /* 0: no keyboard is to be found */
+	u8 kbd_irq, mouse_irq;
 	struct acpi_range pci_mem32, pci_mem64; /* where BARs may be */
 	u8 pci_gsi; /* INTA to INTD arrive at this GSI and the next three, */
 	u8 pci_isa_irq[4]; /* and at these pins of the 8259 */

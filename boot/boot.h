@@ -18,6 +18,7 @@ struct boot_config {
 	const char *command_line;
 	struct boot_memory memory;
 	gpa_t rsdp;
+	bool vga; /* shows text, 80x25 */
 };
 
 /* What the loaders of the kernel formats share. */

@@ -119,6 +119,16 @@ static void put_map(const struct memmap *map, struct boot_params *params)
 	params->e820_entries = (u8)map->count;
 }
 
+/* The screen as firmware would have left it. */
+static void put_screen(struct screen_info *screen)
+{
+	screen->orig_video_mode = 3;
+	screen->orig_video_cols = 80;
+	screen->orig_video_lines = 25;
+	screen->orig_video_isVGA = 1;
+	screen->orig_video_points = 16;
+}
+
 int linux_put_params(struct boot *boot, const struct setup_header *header)
 {
 	struct boot_params *params = boot_ram(boot, BOOT_PARAMS, sizeof(*params));
@@ -135,6 +145,8 @@ int linux_put_params(struct boot *boot, const struct setup_header *header)
 	params->ext_ramdisk_image = (u32)(boot->initrd_base >> 32);
 	params->ext_ramdisk_size = (u32)(boot->initrd.size >> 32);
 	params->acpi_rsdp_addr = boot->config->rsdp;
+	if (boot->config->vga)
+		put_screen(&params->screen_info);
 	put_map(&boot->map, params);
 	put_seed(boot, &params->hdr);
 	return 0;

@@ -21,6 +21,7 @@
 #include "dev/uart16550.h"
 #include "main/machine_console.h"
 #include "main/machine_disks.h"
+#include "main/machine_display.h"
 #include "main/machine_nets.h"
 #include "main/machine_shares.h"
 
@@ -213,13 +214,12 @@ static int add_timers(struct machine *m)
 static int add_legacy_devices(struct machine *m)
 {
 	struct uart16550 *com1;
-	struct i8042 *kbc;
 	struct debug_console *debug;
 	struct debug_exit *debug_exit;
 	int ret = uart16550_create(&m->vm, UART_COM1_PORT, isa_irq(m, UART_COM1_IRQ), m->console, &com1);
 
 	if (!ret)
-		ret = i8042_create(&m->vm, isa_irq(m, I8042_IRQ), isa_irq(m, I8042_AUX_IRQ), &kbc);
+		ret = i8042_create(&m->vm, isa_irq(m, I8042_IRQ), isa_irq(m, I8042_AUX_IRQ), &m->kbc);
 	if (!ret)
 		ret = debug_console_create(&m->vm, m->console, &debug);
 	if (!ret && m->config->debug_exit)
@@ -263,6 +263,8 @@ static int add_chips(struct machine *m, struct err *err)
 	if (!ret)
 		ret = add_pci(m);
 	if (!ret)
+		ret = machine_add_display(m, err);
+	if (!ret)
 		ret = machine_add_disks(m, err);
 	if (!ret)
 		ret = machine_add_nets(m, err);
@@ -296,6 +298,7 @@ int machine_create(struct machine *m, struct loop *loop, const struct engine_ops
 
 void machine_destroy(struct machine *m)
 {
+	machine_close_display(m);
 	vm_fini(&m->vm);
 	machine_close_disks(m);
 	machine_close_nets(m);
@@ -333,6 +336,11 @@ static void describe(const struct machine *m, struct acpi_config *acpi)
 		.rtc_irq = RTC_IRQ,
 		.com1_port = UART_COM1_PORT,
 		.com1_irq = UART_COM1_IRQ,
+		.vga = m->display.vga,
+		.kbd_data_port = machine_has_display(m) ? I8042_DATA_PORT : 0,
+		.kbd_command_port = I8042_COMMAND_PORT,
+		.kbd_irq = I8042_IRQ,
+		.mouse_irq = I8042_AUX_IRQ,
 		.pci_config_port = PCI_CONFIG_PORT,
 		.pci_mem32 = {PCI_MEM32_BASE, PCI_MEM32_END - 1},
 		.pci_mem64 = {pci_mem64_base(m), pci_mem64_base(m) + PCI_MEM64_SIZE - 1},
@@ -359,6 +367,7 @@ int machine_load(struct machine *m, struct err *err)
 		.initrd = m->initrd,
 		.command_line = m->append,
 		.memory = {m->ram_below, m->ram_above, PCI_ECAM_BASE, PCI_ECAM_SIZE},
+		.vga = m->display.vga,
 	};
 	int ret;
 

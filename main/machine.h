@@ -6,7 +6,10 @@
 #pragma once
 
 #include "backend/console_stdio.h"
+#include "backend/input.h"
 #include "dev/irq_fork.h"
+#include "dev/ps2_keyboard.h"
+#include "dev/ps2_mouse.h"
 #include "dev/pci/host.h"
 #include "host/err.h"
 #include "host/loop.h"
@@ -21,6 +24,15 @@
 struct machine_net {
 	struct net_pump *pump;
 	struct virtio *virtio; /* or NULL */
+};
+
+/* What a user sees and touches; nothing of it is there without --vga or --vnc. */
+struct machine_display {
+	struct input input;
+	struct ps2_keyboard keyboard;
+	struct ps2_mouse mouse;
+	struct vga *vga;
+	struct vnc *vnc;
 };
 
 struct machine {
@@ -43,9 +55,11 @@ struct machine {
 	struct ioapic *ioapic;
 	struct lapic_bus *lapic;
 	struct hpet *hpet;
+	struct i8042 *kbc;
 	struct pci_host *pci;
 	struct disk *disk[CONFIG_DISKS];
 	struct machine_net net[CONFIG_NETS];
+	struct machine_display display;
 	struct acpi_pm *acpi_pm;
 };
 

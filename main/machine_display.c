@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* Screen, keyboard and pointer. */
+#include "main/machine_display.h"
+
+#include "backend/vnc.h"
+#include "dev/i8042.h"
+#include "dev/pci/host.h"
+#include "dev/vga.h"
+
+bool machine_has_display(const struct machine *m)
+{
+	return m->config->vga || m->config->vnc;
+}
+
+static void add_ps2(struct machine *m)
+{
+	struct machine_display *d = &m->display;
+
+	ps2_keyboard_init(&d->keyboard);
+	ps2_mouse_init(&d->mouse);
+	input_add(&d->input, &d->keyboard.sink);
+	input_add(&d->input, &d->mouse.sink);
+	i8042_plug(m->kbc, &d->keyboard.ps2, &d->mouse.ps2);
+}
+
+static int add_vga(struct machine *m)
+{
+	int ret = vga_create(&m->vm, &m->display.vga);
+
+	return ret ? ret : pci_plug(m->pci, &m->display.vga->pci, PCI_ANY);
+}
+
+static int open_vnc(struct machine *m, struct err *err)
+{
+	const struct vnc_config vnc = {
+		.address = m->config->vnc,
+		.name = m->config->name ? m->config->name : "mullion",
+		.vm = &m->vm,
+		.source = &m->display.vga->display,
+		.input = &m->display.input,
+	};
+
+	return m->config->vnc ? vnc_create(&vnc, &m->display.vnc, err) : 0;
+}
+
+int machine_add_display(struct machine *m, struct err *err)
+{
+	int ret;
+
+	if (!machine_has_display(m))
+		return 0;
+	add_ps2(m);
+	ret = add_vga(m);
+	return ret ? ret : open_vnc(m, err);
+}
+
+void machine_close_display(struct machine *m)
+{
+	vnc_destroy(m->display.vnc);
+	m->display.vnc = NULL;
+}
