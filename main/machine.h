@@ -24,6 +24,7 @@
 struct machine_net {
 	struct net_pump *pump;
 	struct virtio *virtio; /* or NULL */
+	struct pci_function *e1000; /* or NULL */
 };
 
 /* What a user sees and touches; nothing of it is there without --vga or --vnc. */

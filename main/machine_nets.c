@@ -3,12 +3,16 @@
 #include "main/machine_nets.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "backend/net_none.h"
 #include "backend/net_user.h"
+#include "dev/e1000.h"
 #include "dev/pci/host.h"
 #include "dev/virtio/net.h"
+
+#define ROM_MAX KIB(512)
 
 /* ---- addresses ---- */
 
@@ -25,7 +29,8 @@ static void make_mac(const char *name, unsigned index, u8 mac[6])
 	memcpy(mac + 2, &hash, sizeof(hash));
 }
 
-static int choose_mac(const struct net_config *config, const char *name, unsigned index, u8 mac[6], struct err *err)
+static int choose_mac(
+	const struct net_config *config, const char *name, unsigned index, u8 mac[6], struct err *err)
 {
 	unsigned byte[6];
 	char end;
@@ -34,12 +39,13 @@ static int choose_mac(const struct net_config *config, const char *name, unsigne
 		make_mac(name, index, mac);
 		return 0;
 	}
-	if (strlen(config->mac) != 17 || sscanf(config->mac, "%2x:%2x:%2x:%2x:%2x:%2x%c", &byte[0], &byte[1], &byte[2],
-						 &byte[3], &byte[4], &byte[5], &end) != 6)
-		return err_set(err, EINVAL, "--net: mac=%s must be six bytes as 52:54:00:12:34:56", config->mac);
+	if (strlen(config->mac) != 17 || sscanf(config->mac, "%2x:%2x:%2x:%2x:%2x:%2x%c", &byte[0], &byte[1],
+						 &byte[2], &byte[3], &byte[4], &byte[5], &end) != 6)
+		return err_set(
+			err, EINVAL, "--net: mac=%s must be six bytes as 52:54:00:12:34:56", config->mac);
 	if (byte[0] & 1)
-		return err_set(err, EINVAL, "--net: mac=%s is a multicast address; a card's first byte is even",
-			config->mac);
+		return err_set(err, EINVAL,
+			"--net: mac=%s is a multicast address; a card's first byte is even", config->mac);
 	for (unsigned i = 0; i < 6; i++)
 		mac[i] = (u8)byte[i];
 	return 0;
@@ -67,11 +73,51 @@ static int open_backend(struct machine *m, const struct net_config *config, cons
 	}
 }
 
+/* The card's boot program, where Debian's ipxe-qemu is installed; without it there is none. */
+static void *read_rom(size_t *len)
+{
+	FILE *file = fopen("/usr/lib/ipxe/qemu/pxe-e1000.rom", "re");
+	void *rom = file ? malloc(ROM_MAX) : NULL;
+
+	*len = rom ? fread(rom, 1, ROM_MAX, file) : 0;
+	if (file)
+		fclose(file);
+	if (*len)
+		return rom;
+	free(rom);
+	return NULL;
+}
+
+static int add_e1000(struct machine *m, struct machine_net *net)
+{
+	size_t len;
+	void *rom = read_rom(&len);
+	int ret = e1000_create(&m->vm, &net->pump->net, rom, len, &net->e1000);
+
+	free(rom);
+	if (ret)
+		return ret;
+	ret = pci_plug(m->pci, net->e1000, PCI_ANY);
+	if (!ret)
+		return 0;
+	net->e1000->ops->free(net->e1000);
+	net->e1000 = NULL;
+	return ret;
+}
+
 static int add_card(struct machine *m, const struct net_config *config, struct machine_net *net)
 {
-	int ret = virtio_net_create(&m->vm, &net->pump->net, MAX(1u, config->queues), &net->virtio);
+	int ret;
 
-	return ret ? ret : pci_plug(m->pci, &net->virtio->pci, PCI_ANY);
+	if (config->model == NET_MODEL_E1000)
+		return add_e1000(m, net);
+	ret = virtio_net_create(&m->vm, &net->pump->net, MAX(1u, config->queues), &net->virtio);
+
+	if (!ret)
+		ret = virtio_plug(net->virtio, m->pci);
+	if (ret)
+		net->virtio = NULL;
+	return ret;
 }
 
 int machine_add_nets(struct machine *m, struct err *err)
@@ -123,8 +169,19 @@ void machine_print_nets(const struct machine *m, FILE *out)
 		if (net->virtio) {
 			const struct virtio_net_counters *c = virtio_net_counters(net->virtio);
 
-			fprintf(out, "net %u virtio: kicks %llu notifies %llu starved %llu filtered %llu\n", i,
-				(unsigned long long)c->kicks, (unsigned long long)c->notifies,
+			fprintf(out, "net %u virtio: kicks %llu notifies %llu starved %llu filtered %llu\n",
+				i, (unsigned long long)c->kicks, (unsigned long long)c->notifies,
+				(unsigned long long)c->starved, (unsigned long long)c->filtered);
+		}
+		if (net->e1000) {
+			const struct e1000_counters *c = e1000_counters(net->e1000);
+
+			fprintf(out,
+				"net %u e1000: tail_writes %llu interrupts %llu throttled %llu cause_reads "
+				"%llu "
+				"starved %llu filtered %llu\n",
+				i, (unsigned long long)c->tail_writes, (unsigned long long)c->interrupts,
+				(unsigned long long)c->throttled, (unsigned long long)c->cause_reads,
 				(unsigned long long)c->starved, (unsigned long long)c->filtered);
 		}
 	}

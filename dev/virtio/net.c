@@ -591,8 +591,10 @@ static void net_free(struct virtio *vdev)
 {
 	struct card *card = of(vdev);
 
+	pthread_mutex_lock(card->net->lock);
 	forget(card);
 	card->net->device = NULL;
+	pthread_mutex_unlock(card->net->lock);
 	free(card);
 }
 
