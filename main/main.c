@@ -29,6 +29,8 @@ static void fill_standard_descriptors(void)
 /* In the order of --help. */
 static const struct command *const commands[] = {
 	&command_run,
+	&command_create,
+	&command_start,
 	&command_doctor,
 	NULL,
 };

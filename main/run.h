@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* `mullion run`. */
+/* Making VMs and starting them: `mullion run`, `create`, `start`. */
 #pragma once
 
 #include "main/command.h"
 
-extern const struct command command_run;
+extern const struct command command_run, command_create, command_start;
