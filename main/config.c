@@ -147,7 +147,7 @@ static const struct config_key vm_keys[] = {
 	{"balloon", KEY_SWITCH, AT(balloon), .help = "memory goes back to the host (on with an image)"},
 	{"vsock", KEY_COUNT, AT(vsock_cid), .value = "CID", .min = 3, .max = 0xfffffffe, .help = "sockets between host and guest"},
 	{"vsock-path", KEY_PATH, AT(vsock_path), .value = "SOCKET", .help = "where programs of the host connect to the guest's ports"},
-	{"hotplug-ports", KEY_COUNT, AT(hotplug_ports), .value = "N", .max = 16, .help = "empty PCI Express ports (default: 0)"},
+	{"hotplug-ports", KEY_COUNT, AT(hotplug_ports), .value = "N", .max = CONFIG_PORTS, .help = "empty PCI Express ports (default: 0)"},
 	{"no-reboot", KEY_FLAG, AT(no_reboot), .help = "end instead of resetting the VM"},
 	{"timeout", KEY_SECONDS, AT(timeout_ns), .value = "SECS", .help = "end after this time, with status 124"},
 	{"debug-exit", KEY_FLAG, AT(debug_exit), .help = "a byte v written to port 0xf4 ends with status (v << 1) | 1"},

@@ -22,6 +22,7 @@
 #define CONFIG_NETS 8
 #define CONFIG_FORWARDS 16
 #define CONFIG_SHARES 8
+#define CONFIG_PORTS 16
 #define CONFIG_LABELS 16
 
 enum disk_bus {

@@ -250,6 +250,16 @@ static int add_pci(struct machine *m)
 	return pci_host_create(&m->vm, &wiring, &m->pci);
 }
 
+/* Empty slots, behind all devices that are there from the start. */
+static int add_ports(struct machine *m)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; !ret && i < m->config->hotplug_ports; i++)
+		ret = pci_port_create(m->pci, "pcie root port", i + 1, &m->port[i]);
+	return ret;
+}
+
 static int add_chips(struct machine *m, struct err *err)
 {
 	int ret = add_interrupt_controllers(m);
@@ -270,6 +280,8 @@ static int add_chips(struct machine *m, struct err *err)
 		ret = machine_add_nets(m, err);
 	if (!ret)
 		ret = machine_add_shares(m, err);
+	if (!ret)
+		ret = add_ports(m);
 	return ret;
 }
 

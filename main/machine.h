@@ -11,6 +11,7 @@
 #include "dev/ps2_keyboard.h"
 #include "dev/ps2_mouse.h"
 #include "dev/pci/host.h"
+#include "dev/pci/port.h"
 #include "host/err.h"
 #include "host/loop.h"
 #include "host/tsc.h"
@@ -58,6 +59,7 @@ struct machine {
 	struct hpet *hpet;
 	struct i8042 *kbc;
 	struct pci_host *pci;
+	struct pci_port *port[CONFIG_PORTS];
 	struct disk *disk[CONFIG_DISKS];
 	struct machine_net net[CONFIG_NETS];
 	struct machine_display display;

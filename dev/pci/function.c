@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "dev/pci/host.h"
+#include "dev/pci/port.h"
 #include "lib/width.h"
 #include "vm/vm.h"
 
@@ -55,9 +56,14 @@ static u32 command(const struct pci_function *fn)
 	return pci_config_get(fn, PCI_COMMAND, 2);
 }
 
+/* It, and all bridges on the way to memory. */
 bool pci_bus_master(const struct pci_function *fn)
 {
-	return command(fn) & PCI_COMMAND_MASTER;
+	for (; fn; fn = fn->bus ? fn->bus->port : NULL) {
+		if (!(command(fn) & PCI_COMMAND_MASTER))
+			return false;
+	}
+	return true;
 }
 
 /* ---- BARs ---- */
@@ -84,11 +90,31 @@ static bool awake(const struct pci_function *fn)
 	return !fn->power || !(pci_config_get(fn, fn->power + PCI_PM_CTRL, 2) & PCI_PM_CTRL_STATE_MASK);
 }
 
-static bool bar_enabled(const struct pci_function *fn, const struct pci_bar *bar)
+static bool inside(struct pci_window window, u64 base, u64 size)
 {
-	u32 bit = bar->kind == PCI_BAR_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
+	return base >= window.base && base < window.end && size <= window.end - base;
+}
 
-	return fn->bus && command(fn) & bit && awake(fn);
+/* The bridge passes accesses to [base, base + size) on to the bus behind it. */
+static bool forwards(const struct pci_function *bridge, bool io, u64 base, u64 size)
+{
+	const struct pci_port *port = container_of(bridge, struct pci_port, pci);
+
+	if (!(command(bridge) & (io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)) || !awake(bridge))
+		return false;
+	if (io)
+		return inside(pci_port_io(port), base, size);
+	return inside(pci_port_mem(port), base, size) || inside(pci_port_prefetch(port), base, size);
+}
+
+/* Do accesses to the BAR at this base reach it? */
+static bool reachable(const struct pci_function *fn, const struct pci_bar *bar, u64 base)
+{
+	bool io = bar->kind == PCI_BAR_IO;
+
+	if (!fn->bus || !fn->bus->up || !(command(fn) & (io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)) || !awake(fn))
+		return false;
+	return !fn->bus->port || forwards(fn->bus->port, io, base, bar->size);
 }
 
 /* A place that the space does not have leaves the BAR unmapped. */
@@ -111,9 +137,12 @@ static bool place(struct pci_function *fn, struct pci_bar *bar, u64 base)
 
 static bool decode_one(struct pci_function *fn, struct pci_bar *bar, unsigned reg)
 {
+	u64 base;
+
 	if (bar->kind == PCI_BAR_NONE)
 		return false;
-	return place(fn, bar, bar_enabled(fn, bar) ? bar_base(fn, bar, reg) : 0);
+	base = bar_base(fn, bar, reg);
+	return place(fn, bar, reachable(fn, bar, base) ? base : 0);
 }
 
 bool pci_function_decode(struct pci_function *fn)
@@ -329,10 +358,8 @@ static void merge(struct pci_function *fn, unsigned offset, unsigned size, u32 v
 void pci_function_write(struct pci_function *fn, unsigned offset, unsigned size, u32 value)
 {
 	merge(fn, offset, size, value);
-	if (express_written(fn)) {
-		vm_map_changed(fn->vm);
+	if (express_written(fn))
 		return;
-	}
 	if (pci_function_decode(fn))
 		vm_map_changed(fn->vm);
 	pci_msi_written(fn, offset, size);
@@ -347,7 +374,8 @@ void pci_function_write(struct pci_function *fn, unsigned offset, unsigned size,
 void pci_function_reset(struct pci_function *fn)
 {
 	memcpy(fn->config, fn->config_reset, sizeof(fn->config));
-	pci_function_decode(fn);
+	if (pci_function_decode(fn))
+		vm_map_changed(fn->vm);
 	pci_msix_reset(fn);
 	pci_set_intx(fn, false);
 	if (fn->ops->reset)

@@ -20,6 +20,7 @@ enum {
 
 	BRIDGE_PCIEXBAR = 0x60, /* where firmware looks for the ECAM region */
 	DEVICES = 32, /* on a bus */
+	LINK = 1 << 4 | 1, /* one lane, 2.5 GT/s */
 	CLASS_HOST_BRIDGE = 0x0600,
 	HEADER_MULTIFUNCTION = 0x80,
 };
@@ -73,6 +74,15 @@ static bool is_host_bridge(const struct pci_function *fn)
 	return pci_config_get(fn, PCI_CLASS_DEVICE, 2) == CLASS_HOST_BRIDGE;
 }
 
+/* One lane at 2.5 GT/s, as the port at its other end has it. */
+static void link_registers(struct pci_function *fn)
+{
+	pci_config_set(fn, fn->express + PCI_EXP_LNKCAP, 4, LINK);
+	pci_config_set(fn, fn->express + PCI_EXP_LNKSTA, 2, LINK);
+	pci_config_set(fn, fn->express + PCI_EXP_LNKCAP2, 4, PCI_EXP_LNKCAP2_SLS_2_5GB);
+	pci_config_set(fn, fn->express + PCI_EXP_LNKCTL2, 2, PCI_EXP_LNKCTL2_TLS_2_5GT);
+}
+
 /* What the registers say about the function's place. */
 static void settle(struct pci_function *fn)
 {
@@ -80,8 +90,11 @@ static void settle(struct pci_function *fn)
 
 	if (!is_host_bridge(fn))
 		pci_config_set(fn, PCI_INTERRUPT_PIN, 1, (fn->devfn & 3u) + 1);
-	if (fn->express && fn->config[PCI_HEADER_TYPE] == PCI_HEADER_TYPE_NORMAL)
-		pci_config_set(fn, fn->express + PCI_EXP_FLAGS, 2, type << 4 | 2);
+	if (!fn->express || fn->config[PCI_HEADER_TYPE] != PCI_HEADER_TYPE_NORMAL)
+		return;
+	pci_config_set(fn, fn->express + PCI_EXP_FLAGS, 2, type << 4 | 2);
+	if (fn->bus->port)
+		link_registers(fn);
 }
 
 int pci_bus_plug(struct pci_bus *bus, struct pci_function *fn, u8 devfn)
@@ -161,9 +174,14 @@ void pci_message(struct pci_function *fn, u64 addr, u32 data)
 
 /* ---- config space ---- */
 
+/* As the ports' registers say; NULL: nobody answers. */
 static struct pci_bus *bus_by_number(struct pci_host *host, u8 number)
 {
-	return number ? NULL : &host->root;
+	struct pci_bus *bus = number ? host->buses : &host->root;
+
+	while (number && bus && pci_config_get(bus->port, PCI_SECONDARY_BUS, 1) != number)
+		bus = bus->next;
+	return bus && bus->up ? bus : NULL;
 }
 
 static u32 config_read(struct pci_host *host, u8 number, u8 devfn, unsigned offset, unsigned size)
@@ -360,7 +378,7 @@ int pci_host_create(struct vm *vm, const struct pci_wiring *wiring, struct pci_h
 		return -ENOMEM;
 	host->vm = vm;
 	host->wiring = *wiring;
-	host->root.host = host;
+	host->root = (struct pci_bus){.host = host, .up = true};
 	host->dev = (struct device){.ops = &device_ops, .name = "pci host"};
 	ret = add_bridge(host);
 	if (!ret)

@@ -35,6 +35,7 @@ struct pci_wiring {
 struct pci_bus {
 	struct pci_host *host;
 	struct pci_function *port; /* the bridge that leads here; NULL: the root bus */
+	bool up; /* its functions can be reached: a slot's link */
 	struct pci_function *functions;
 	struct pci_bus *next; /* among host->buses */
 };
@@ -45,7 +46,7 @@ struct pci_host {
 	struct vm *vm;
 	struct pci_wiring wiring;
 	struct pci_bus root;
-	struct pci_bus *buses; /* behind ports */
+	struct pci_bus *buses; /* behind ports, newest first */
 	struct pci_function bridge; /* 00:00.0 */
 	unsigned asserted[PCI_INTX_LINES]; /* functions that assert the line */
 	u32 address; /* port 0xcf8 */
