@@ -4,8 +4,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "boot/acpi.h"
 #include "boot/boot.h"
@@ -23,11 +21,10 @@
 #include "main/machine_disks.h"
 #include "main/machine_display.h"
 #include "main/machine_nets.h"
+#include "main/machine_ram.h"
 #include "main/machine_shares.h"
 
-#define HOLE_BASE PCI_ECAM_BASE /* RAM below 4 GiB ends here at the latest */
 #define PIT_GSI 2 /* where the 8254 goes on the IOAPIC; the MADT says so */
-#define HUGE_PAGE MIB(2)
 
 /* What is left for PCI's BARs: ports, memory between ECAM and IOAPIC, memory above all RAM. */
 #define PCI_IO_BASE 0xc000 /* the chips' ports are below */
@@ -60,96 +57,6 @@ static void clock_expired(void *arg)
 	clock_run(&m->vm.clock);
 	clock_rearm(&m->vm.clock);
 	pthread_mutex_unlock(&m->vm.lock);
-}
-
-/* ---- RAM ---- */
-
-static int check_memory(u64 size, struct err *err)
-{
-	u64 host = (u64)sysconf(_SC_PHYS_PAGES) * PAGE_SIZE;
-
-	if (size < MACHINE_MIN_MEMORY)
-		return err_set(err, EINVAL, "--memory: a guest needs at least %llu MiB",
-			(unsigned long long)(MACHINE_MIN_MEMORY / MIB(1)));
-	if (size > host)
-		return err_set(err, EINVAL, "--memory: %llu MiB are more than the host's %llu MiB",
-			(unsigned long long)(size / MIB(1)), (unsigned long long)(host / MIB(1)));
-	if (size % MIB(1))
-		return err_set(err, EINVAL, "--memory must be a whole number of MiB");
-	return 0;
-}
-
-/* Aligned so that the guest's large pages can be the host's; nothing is touched yet. */
-static u8 *map_any_ram(u64 size)
-{
-	u8 *map = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	u8 *ram;
-
-	if (map == MAP_FAILED)
-		return NULL;
-	ram = (u8 *)ALIGN_UP((uintptr_t)map, HUGE_PAGE);
-	if (ram > map)
-		munmap(map, (size_t)(ram - map));
-	if (ram < map + HUGE_PAGE)
-		munmap(ram + size, (size_t)(map + HUGE_PAGE - ram));
-	madvise(ram, size, MADV_HUGEPAGE);
-	return ram;
-}
-
-static int map_ram(struct machine *m, u64 size, struct err *err)
-{
-	const struct engine_ops *engine = m->vm.engine;
-
-	if (engine->ram_map)
-		return engine->ram_map(&m->vm, size, &m->ram, err);
-	m->ram = map_any_ram(size);
-	if (!m->ram)
-		return err_set(err, ENOMEM, "the host does not give %llu MiB of memory: %s",
-			(unsigned long long)(size / MIB(1)), strerror(errno));
-	return 0;
-}
-
-static void clear_ram(struct machine *m)
-{
-	if (m->vm.engine->ram_clear)
-		m->vm.engine->ram_clear(&m->vm);
-	else
-		madvise(m->ram, m->config->memory, MADV_DONTNEED);
-}
-
-static void unmap_ram(struct machine *m)
-{
-	if (m->vm.engine->ram_unmap)
-		m->vm.engine->ram_unmap(&m->vm);
-	else if (m->ram)
-		munmap(m->ram, m->config->memory);
-	m->ram = NULL;
-}
-
-static int add_ram(struct machine *m, struct err *err)
-{
-	u64 size = m->config->memory;
-	unsigned direct = DIRECT_READ | DIRECT_WRITE;
-	int ret = check_memory(size, err);
-
-	if (ret)
-		return ret;
-	ret = map_ram(m, size, err);
-	if (ret)
-		return ret;
-	m->ram_below = MIN(size, HOLE_BASE);
-	m->ram_above = size - m->ram_below;
-	m->ram_low = (struct region){.name = "ram", .size = m->ram_below, .host = m->ram, .direct = direct};
-	ret = space_add(&m->vm.mem, &m->ram_low);
-	if (ret || !m->ram_above)
-		return ret;
-	m->ram_high = (struct region){.name = "ram above 4G",
-		.base = GIB(4),
-		.size = m->ram_above,
-		.host = m->ram + m->ram_below,
-		.direct = direct};
-	return space_add(&m->vm.mem, &m->ram_high);
 }
 
 /* ---- wires ---- */
@@ -290,7 +197,7 @@ int machine_create(struct machine *m, struct loop *loop, const struct engine_ops
 {
 	int ret;
 
-	*m = (struct machine){.loop = loop, .config = config};
+	*m = (struct machine){.loop = loop, .config = config, .ram_fd = -1};
 	m->started = *started;
 	err_set(err, EIO, "the machine could not be built");
 	ret = vm_init(&m->vm, "vm", engine, config->cpus);
@@ -300,7 +207,7 @@ int machine_create(struct machine *m, struct loop *loop, const struct engine_ops
 		return ret;
 	m->vm.clock.rearm = clock_rearm;
 	m->vm.private_memory = config->private_memory;
-	ret = add_ram(m, err);
+	ret = machine_add_ram(m, err);
 	if (!ret)
 		ret = machine_open_console(m, err);
 	if (!ret)
@@ -310,6 +217,7 @@ int machine_create(struct machine *m, struct loop *loop, const struct engine_ops
 
 void machine_destroy(struct machine *m)
 {
+	machine_close_shares(m);
 	machine_close_display(m);
 	vm_fini(&m->vm);
 	machine_close_disks(m);
@@ -318,7 +226,7 @@ void machine_destroy(struct machine *m)
 		m->console->ops->close(m->console);
 	m->console = NULL;
 	loop_timer_fini(m->loop, &m->timer);
-	unmap_ram(m);
+	machine_free_ram(m);
 }
 
 /* ---- what firmware would have done ---- */
@@ -399,6 +307,6 @@ int machine_load(struct machine *m, struct err *err)
 void machine_reset(struct machine *m)
 {
 	vm_reset(&m->vm);
-	clear_ram(m);
+	machine_clear_ram(m);
 	console_stdio_restart(m->console);
 }

@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <sys/types.h>
+
 #include "backend/console_stdio.h"
 #include "backend/input.h"
 #include "dev/irq_fork.h"
@@ -28,6 +30,11 @@ struct machine_net {
 	struct pci_function *e1000; /* or NULL */
 };
 
+/* A folder of the host. */
+struct machine_share {
+	pid_t server; /* its virtiofsd; 0: none */
+};
+
 /* What a user sees and touches; nothing of it is there without --vga or --vnc. */
 struct machine_display {
 	struct input input;
@@ -46,6 +53,7 @@ struct machine {
 	struct tsc_sample started;
 
 	u8 *ram;
+	int ram_fd; /* shared with helper processes; -1: not */
 	u64 ram_below, ram_above;
 	struct region ram_low, ram_high;
 	struct console *console;
@@ -62,6 +70,7 @@ struct machine {
 	struct pci_port *port[CONFIG_PORTS];
 	struct disk *disk[CONFIG_DISKS];
 	struct machine_net net[CONFIG_NETS];
+	struct machine_share share[CONFIG_SHARES];
 	struct machine_display display;
 	struct acpi_pm *acpi_pm;
 };
