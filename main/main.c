@@ -9,7 +9,9 @@
 #include "host/tsc.h"
 #include "main/command.h"
 #include "main/doctor.h"
+#include "main/ps.h"
 #include "main/run.h"
+#include "main/stop.h"
 
 /* A closed standard descriptor would be taken by the next file that we open. */
 static void fill_standard_descriptors(void)
@@ -31,6 +33,13 @@ static const struct command *const commands[] = {
 	&command_run,
 	&command_create,
 	&command_start,
+	&command_stop,
+	&command_kill,
+	&command_rm,
+	&command_ps,
+	&command_inspect,
+	&command_stats,
+	&command_rename,
 	&command_doctor,
 	NULL,
 };

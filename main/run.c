@@ -11,66 +11,11 @@
 #include <unistd.h>
 
 #include "host/log.h"
+#include "main/define.h"
 #include "main/state.h"
 #include "main/vmm.h"
 
 static bool detach, forget;
-
-/* ---- definitions ---- */
-
-/* Paths as they are from anywhere; a name that is free. */
-static int settle(struct vm_config *config, struct err *err)
-{
-	char folder[PATH_MAX], name[64];
-
-	if (!getcwd(folder, sizeof(folder)) || config_absolute(config, folder))
-		return err_set(err, errno, "the current folder: %s", strerror(errno));
-	if (config->name)
-		return 0;
-	state_make_name(name);
-	config->name = strdup(name);
-	return config->name ? 0 : err_set(err, ENOMEM, "out of memory");
-}
-
-static int taken(const char *name, struct err *err)
-{
-	return err_set(err, EEXIST,
-		"there is a VM %s already; mullion rm removes it, --name gives another name", name);
-}
-
-static int define(struct vm_config *config, struct err *err)
-{
-	char path[PATH_MAX], *text;
-	int ret = settle(config, err);
-
-	if (!ret)
-		ret = state_path(STATE_DEFINITION, config->name, NULL, path, err);
-	if (!ret)
-		ret = state_make(STATE_DEFINITION, config->name, err);
-	if (ret)
-		return ret;
-	if (state_running(config->name, NULL))
-		return taken(config->name, err);
-	text = config_print(config, false);
-	ret = text ? state_write(path, text, true, err) : err_set(err, ENOMEM, "out of memory");
-	free(text);
-	return ret == -EEXIST ? taken(config->name, err) : ret;
-}
-
-/* The name in the file gives way to the file's name. */
-static int load_defined(const char *name, struct vm_config *config, struct err *err)
-{
-	char path[PATH_MAX];
-	int ret;
-
-	config_init(config);
-	if (!state_defined(name))
-		return err_set(err, ENOENT, "there is no VM %s; mullion ps -a lists them", name);
-	ret = state_path(STATE_DEFINITION, name, NULL, path, err);
-	if (!ret)
-		ret = config_load(config, path, err);
-	return ret ? ret : config_option(config, "name", name, err);
-}
 
 /* ---- the background ---- */
 
@@ -143,7 +88,7 @@ static int create(const struct invocation *call)
 {
 	struct err err;
 
-	if (define(call->config, &err))
+	if (definition_create(call->config, &err))
 		return complain(&err);
 	puts(call->config->name);
 	return STATUS_OK;
@@ -155,7 +100,7 @@ static int run_detached(const struct invocation *call)
 	bool child;
 	int status;
 
-	if (define(call->config, &err))
+	if (definition_create(call->config, &err))
 		return complain(&err);
 	status = start_detached(call->config, call->started, &child);
 	if (!child && status)
@@ -176,7 +121,7 @@ static int run(const struct invocation *call)
 		state_make_name(name);
 		call->config->name = strdup(name);
 	} else if (state_defined(call->config->name)) {
-		taken(call->config->name, &err);
+		definition_exists(call->config->name, &err);
 		return complain(&err);
 	}
 	return vmm_run(&start);
@@ -192,7 +137,7 @@ static int start(const struct invocation *call)
 		bool child = false;
 		int one = STATUS_OK;
 
-		if (load_defined(call->word[i], &config, &err))
+		if (definition_load(call->word[i], &config, &err))
 			one = complain(&err);
 		else
 			one = start_detached(&config, call->started, &child);

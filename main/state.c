@@ -325,6 +325,19 @@ static int add_name(char ***names, unsigned *n, const char *name)
 	return more[*n] ? (*n)++, 0 : -ENOMEM;
 }
 
+/* What is left of a killed VM that was never defined is nothing, and is removed. */
+static bool was_started(const char *name)
+{
+	struct state_claim claim;
+	int held = try_lock(name);
+
+	if (held == 0 && !state_defined(name) && !state_claim(&claim, name, NULL))
+		state_release(&claim);
+	else
+		return held == 0 || held == -EWOULDBLOCK;
+	return false;
+}
+
 /* Names of the folder's entries, without the ending. */
 static int add_entries(char ***names, unsigned *n, const char *dir, const char *ending)
 {
@@ -339,7 +352,7 @@ static int add_entries(char ***names, unsigned *n, const char *dir, const char *
 		if (len <= cut || strcmp(entry->d_name + len - cut, ending))
 			continue;
 		snprintf(name, sizeof(name), "%.*s", (int)(len - cut), entry->d_name);
-		if (state_name_ok(name) && (*ending || try_lock(name) != -ENOENT))
+		if (state_name_ok(name) && (*ending || was_started(name)))
 			ret = add_name(names, n, name);
 	}
 	if (open_dir)
