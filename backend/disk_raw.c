@@ -179,6 +179,10 @@ static int digest(struct disk_raw *raw, struct disk_call *call, int result)
 		return result;
 	if (call->kind == DISK_CALL_READ || call->kind == DISK_CALL_WRITE)
 		return advance(raw, call, result);
+	if (call->kind == DISK_CALL_ALLOCATE && call->request->fua) {
+		call->kind = DISK_CALL_SYNC;
+		return 1;
+	}
 	return 0;
 }
 

@@ -69,6 +69,7 @@ struct machine {
 	struct pci_host *pci;
 	struct pci_port *port[CONFIG_PORTS];
 	struct disk *disk[CONFIG_DISKS];
+	struct ahci *ahci; /* the newest; NULL: none */
 	struct machine_net net[CONFIG_NETS];
 	struct machine_share share[CONFIG_SHARES];
 	struct machine_display display;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "backend/disk_open.h"
+#include "dev/ahci.h"
 #include "dev/pci/host.h"
 #include "dev/virtio/blk.h"
 
@@ -44,12 +45,28 @@ static int attach_virtio(struct machine *m, const char *serial, struct disk *dis
 	return ret ? ret : virtio_plug(vdev, m->pci);
 }
 
+/* The drive goes to the newest controller that has a port left. */
+static int attach_ahci(struct machine *m, const char *serial, bool cdrom, struct disk *disk)
+{
+	int ret = m->ahci ? ahci_attach(m->ahci, disk, cdrom, serial) : -ENOSPC;
+
+	if (ret != -ENOSPC)
+		return ret;
+	ret = ahci_create(&m->vm, &m->ahci);
+	if (!ret)
+		ret = pci_plug(m->pci, ahci_function(m->ahci), PCI_ANY);
+	return ret ? ret : ahci_attach(m->ahci, disk, cdrom, serial);
+}
+
 static int attach(struct machine *m, const struct disk_config *config, struct disk *disk)
 {
 	char serial[32];
 
 	serial_of(config, serial, sizeof(serial));
 	switch (config->bus) {
+	case DISK_BUS_AHCI:
+	case DISK_BUS_CDROM:
+		return attach_ahci(m, serial, config->bus == DISK_BUS_CDROM, disk);
 	case DISK_BUS_VIRTIO:
 		return attach_virtio(m, serial, disk);
 	default:

@@ -189,6 +189,11 @@ static void resumed(void **state)
 	request.len = MIB(3);
 	disk_call_start(&raw, &call, &request);
 	assert_int_equal(call.kind, DISK_CALL_ALLOCATE);
+	request.fua = true; /* a hole is stable only after a flush */
+	assert_true(disk_call_continues(&raw, &call, 0, &error));
+	assert_int_equal(call.kind, DISK_CALL_SYNC);
+	assert_false(disk_call_continues(&raw, &call, 0, &error));
+	disk_call_start(&raw, &call, &request);
 	assert_true(disk_call_continues(&raw, &call, -EOPNOTSUPP, &error));
 	assert_int_equal(call.kind, DISK_CALL_WRITE);
 	assert_int_equal(call.niov, 16);
