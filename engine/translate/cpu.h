@@ -245,6 +245,15 @@ struct codepage {
 	u8 plain[512]; /* a bit per instruction whose sites thrash */
 };
 
+/* Where the guest's vector and FPU state is. */
+enum fpu_state {
+	FPU_STORED, /* all of it in cpu->xsave */
+	FPU_LIVE, /* in the host's registers */
+	FPU_ASIDE, /* the vector registers in cpu->aside, the others in the host's registers */
+};
+
+enum vector_level { VECTOR_X, VECTOR_Y, VECTOR_Z };
+
 #define PAGE_CODE 1 /* a page's flags: stores must be seen */
 #define PAGE_EPOCH_SHIFT 1 /* the rest: cpu->write_epoch when last put into a write tag */
 #define WRITE_EPOCHS 127
@@ -332,7 +341,10 @@ struct cpu {
 
 	/* The rest. */
 	u32 mode; /* MODE_* */
-	bool fpu_live; /* the guest's FPU state is in the host's registers */
+	u8 fpu; /* enum fpu_state */
+	u8 vector_max, aside_level; /* enum vector_level: the host's, and what is put aside */
+	bool aside_works, xinuse; /* fpu.c can; XGETBV tells what is in use */
+	u32 aside_mxcsr;
 	bool triple_fault;
 	u32 flushes; /* counts the times that all local sites were emptied */
 	u32 virt_epoch; /* counts the times that ways between pages became void */
@@ -424,6 +436,7 @@ struct cpu {
 	/* A gather's registers while generated code does its lanes one by one. */
 	_Alignas(64) u8 gather_index[64], gather_data[64], gather_spill[64];
 	_Alignas(64) u8 bounce_buf[BOUNCE_SIZE + 128];
+	_Alignas(64) u8 aside[32 * 64 + 8 * 8];
 	_Alignas(64) u8 xsave[8192]; /* the guest's vector state while it is not live */
 	_Alignas(64) u8 xbounce[8192]; /* for XSAVE areas that are not in one piece */
 };
@@ -534,9 +547,13 @@ static inline unsigned ibl_index(u32 mode)
 u32 translate(struct cpu *cpu, u64 pc, u32 extra); /* extra: MODE_SINGLE or 0 */
 void common_routines(struct cpu *cpu);
 
-/* ---- dispatch.c ---- */
+/* ---- fpu.c ---- */
+void fpu_levels(struct cpu *cpu); /* at the start, when xcr0 is known */
 void fpu_save(struct cpu *cpu); /* before code that may use vector registers */
+void fpu_store(struct cpu *cpu); /* all of it, to cpu->xsave */
 void fpu_restore(struct cpu *cpu); /* before generated code */
+
+/* ---- dispatch.c ---- */
 void ras_apply(struct cpu *cpu); /* before going back into a fragment from a helper */
 void engine_bug(struct cpu *cpu, const char *what); /* records our own fault; the VM stops */
 static inline u64 flags_from_lazy(u16 lazy)

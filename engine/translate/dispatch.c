@@ -8,28 +8,6 @@
 #include "vm/vcpu.h"
 #include "vm/vm.h"
 
-/* ---- FPU state ---- */
-
-void fpu_save(struct cpu *cpu)
-{
-	static const u32 mxcsr = 0x1f80;
-
-	if (!cpu->fpu_live)
-		return;
-	cpu->fpu_live = false;
-	cpu->stats.fpu_saves++;
-	__asm__ volatile("xsave64 %0" : "+m"(cpu->xsave) : "a"((u32)cpu->xcr0), "d"((u32)(cpu->xcr0 >> 32)) : "memory");
-	__asm__ volatile("fninit\n\tldmxcsr %0" : : "m"(mxcsr));
-}
-
-void fpu_restore(struct cpu *cpu)
-{
-	if (cpu->fpu_live)
-		return;
-	cpu->fpu_live = true;
-	__asm__ volatile("xrstor64 %0" : : "m"(cpu->xsave), "a"((u32)cpu->xcr0), "d"((u32)(cpu->xcr0 >> 32)) : "memory");
-}
-
 /* ---- return prediction ---- */
 
 static void ras_restart(struct cpu *cpu)
@@ -413,18 +391,18 @@ enum vcpu_exit translate_run(struct vcpu *vcpu)
 			u64 rip = cpu->x.s.rip;
 
 			if (take_events(cpu)) {
-				fpu_save(cpu);
+				fpu_store(cpu);
 				return VCPU_EXIT_KICKED;
 			}
 			if (cpu->x.s.rip != rip)
 				link = 0;
 		}
 		if (unlikely(cpu->x.s.halted)) {
-			fpu_save(cpu);
+			fpu_store(cpu);
 			return VCPU_EXIT_HLT;
 		}
 		if (unlikely(cpu->triple_fault || cpu->bug)) {
-			fpu_save(cpu);
+			fpu_store(cpu);
 			return cpu->bug ? VCPU_EXIT_ERROR : VCPU_EXIT_TRIPLE_FAULT;
 		}
 		if (unlikely(cpu->x.s.irq_shadow))

@@ -147,7 +147,7 @@ static void fpu_init(struct cpu *cpu)
 	memset(cpu->xsave, 0, sizeof(cpu->xsave));
 	*(u16 *)cpu->xsave = 0x37f;
 	*(u32 *)(cpu->xsave + 24) = 0x1f80;
-	cpu->fpu_live = false;
+	fpu_levels(cpu);
 }
 
 /* ---- vCPU ---- */

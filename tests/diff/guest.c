@@ -161,7 +161,7 @@ static void set_state(struct cpu *cpu, const struct diff_case *test, enum guest_
 	} else {
 		vm.engine->regs_put(vcpu);
 	}
-	cpu->fpu_live = false;
+	cpu->fpu = FPU_STORED;
 	memcpy(cpu->xsave, test->init.xsave, XSAVE_SIZE);
 	*(u64 *)(cpu->xsave + 512) &= cpu->xcr0;
 }

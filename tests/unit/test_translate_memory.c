@@ -364,6 +364,61 @@ static void test_marks_go(void **state)
 	assert_in_range(seen, 100, 150); /* 100 for the code that RUN wrote */
 }
 
+/* ---- vector state ---- */
+
+static void use_vectors(struct card *c, u64 value)
+{
+	const struct cpu *cpu = c->vm->vcpu[0].engine;
+
+	(void)value;
+	__asm__ volatile("pcmpeqb %%xmm0, %%xmm0; pcmpeqb %%xmm15, %%xmm15" : : : "xmm0", "xmm15");
+	if (cpu->xcr0 & 4)
+		__asm__ volatile("vcmptrueps %ymm3, %ymm3, %ymm3; vcmptrueps %ymm8, %ymm8, %ymm8");
+	if (cpu->xcr0 & XCR0_ZMM)
+		__asm__ volatile("vpternlogd $255, %zmm1, %zmm1, %zmm1; vpternlogd $255, %zmm20, %zmm20, %zmm20;"
+				 "kxnord %k3, %k3, %k3");
+}
+
+static void check_component(const struct cpu *cpu, const u8 *before, unsigned bit, size_t at, size_t size)
+{
+	bool was = *(const u64 *)(before + 512) >> bit & 1, is = *(const u64 *)(cpu->xsave + 512) >> bit & 1;
+
+	for (size_t i = at; i < at + size; i++)
+		assert_int_equal(is ? cpu->xsave[i] : 0, was ? before[i] : 0);
+}
+
+/* Whatever is in use, a device may use what it likes. */
+static void test_vectors_across_a_device(void **state)
+{
+	static const u64 used[] = {3, 2, 7, 0x87, 0xe7, 0};
+	struct cpu *cpu = vm.vcpu[0].engine;
+	static u8 before[sizeof(cpu->xsave)];
+
+	(void)state;
+	card.written = use_vectors;
+	for (size_t k = 0; k < ARRAY_SIZE(used); k++) {
+		memset(cpu->xsave, 0, sizeof(cpu->xsave));
+		for (size_t i = 0; i < sizeof(cpu->xsave); i++)
+			if (i < 24 || (i >= 32 && (i - 32) % 16 < 8 && i < 160) || (i >= 160 && i < 416) || i >= 576)
+				cpu->xsave[i] = (u8)(i * 7 + i / 256);
+		*(u16 *)cpu->xsave = 0x37f;
+		memset(cpu->xsave + 2, 0, 22);
+		*(u32 *)(cpu->xsave + 24) = 0x1fa0;
+		*(u64 *)(cpu->xsave + 512) = used[k] & cpu->xcr0;
+		memcpy(before, cpu->xsave, sizeof(before));
+		cpu->fpu = FPU_STORED;
+		RUN(STORE_TO_CARD, STORE_TO_CARD, 0xf4);
+		assert_int_equal(cpu->fpu, FPU_STORED);
+		check_component(cpu, before, 0, 32, 128);
+		check_component(cpu, before, 1, 160, 256);
+		if (used[k] & 6)
+			assert_int_equal(*(u32 *)(cpu->xsave + 24), 0x1fa0);
+		for (unsigned bit = 2; bit < 8; bit++)
+			if (cpu->xcr0 >> bit & 1)
+				check_component(cpu, before, bit, cpu->xoffset[bit], cpu->xsize[bit]);
+	}
+}
+
 /* ---- the map ---- */
 
 static void toggle_memory(struct card *c, u64 value)
@@ -475,6 +530,7 @@ int main(void)
 		cmocka_unit_test(test_dma_overflow),
 		cmocka_unit_test(test_dma_from_another_thread),
 		cmocka_unit_test(test_marks_go),
+		cmocka_unit_test(test_vectors_across_a_device),
 		cmocka_unit_test(test_window_comes_and_goes),
 		cmocka_unit_test(test_code_in_a_window),
 		cmocka_unit_test(test_window_over_code),
