@@ -8,6 +8,7 @@
 #include "host/log.h"
 #include "host/tsc.h"
 #include "main/command.h"
+#include "main/console.h"
 #include "main/doctor.h"
 #include "main/ps.h"
 #include "main/run.h"
@@ -37,6 +38,8 @@ static const struct command *const commands[] = {
 	&command_kill,
 	&command_rm,
 	&command_ps,
+	&command_logs,
+	&command_console,
 	&command_inspect,
 	&command_stats,
 	&command_rename,

@@ -6,6 +6,7 @@ import re
 import select
 import signal
 import subprocess
+import tempfile
 import termios
 import time
 
@@ -17,6 +18,12 @@ PROMPT = "guest:~# "
 # A boot takes a few seconds; a loaded machine is given much more.
 LONG = 120
 
+
+# The tests' VMs are nobody else's: their names, locks and logs are in folders that go with us.
+STATE = tempfile.TemporaryDirectory(prefix="mullion-test-")
+for variable in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+    os.environ[variable] = os.path.join(STATE.name, variable[4:].lower())
+    os.mkdir(os.environ[variable], 0o700)
 
 CASES = []
 
