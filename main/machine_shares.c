@@ -124,7 +124,7 @@ static int add_share(struct machine *m, unsigned index, struct err *err)
 
 	if (!share->path)
 		return err_set(err, EINVAL, "--share needs a folder: --share FOLDER,tag=NAME");
-	if (!share->tag)
+	if (!share->tag || !*share->tag)
 		return err_set(err, EINVAL, "--share %s: say what the guest mounts it by: tag=NAME", share->path);
 	if (is_virtiofs(m, share))
 		return add_virtiofs(m, share, &m->share[index].server, err);

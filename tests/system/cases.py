@@ -9,6 +9,7 @@ import time
 
 import metal  # noqa: F401 (its cases)
 import metal_guests  # noqa: F401
+import shares  # noqa: F401
 from machine import (CASES, FIRST_LINE, IMAGES, LONG, MULLION, PROMPT, Failure, Terminal, case, clean, expect, image,
                      kernel_options, mullion)
 
