@@ -23,6 +23,7 @@
 #include "main/machine_nets.h"
 #include "main/machine_ram.h"
 #include "main/machine_shares.h"
+#include "main/machine_virtio.h"
 
 #define PIT_GSI 2 /* where the 8254 goes on the IOAPIC; the MADT says so */
 
@@ -123,7 +124,7 @@ static int add_legacy_devices(struct machine *m)
 	struct uart16550 *com1;
 	struct debug_console *debug;
 	struct debug_exit *debug_exit;
-	int ret = uart16550_create(&m->vm, UART_COM1_PORT, isa_irq(m, UART_COM1_IRQ), m->console, &com1);
+	int ret = uart16550_create(&m->vm, UART_COM1_PORT, isa_irq(m, UART_COM1_IRQ), &m->console_pair.end[0], &com1);
 
 	if (!ret)
 		ret = i8042_create(&m->vm, isa_irq(m, I8042_IRQ), isa_irq(m, I8042_AUX_IRQ), &m->kbc);
@@ -188,6 +189,8 @@ static int add_chips(struct machine *m, struct err *err)
 	if (!ret)
 		ret = machine_add_shares(m, err);
 	if (!ret)
+		ret = machine_add_virtio(m, err);
+	if (!ret)
 		ret = add_ports(m);
 	return ret;
 }
@@ -210,8 +213,10 @@ int machine_create(struct machine *m, struct loop *loop, const struct engine_ops
 	ret = machine_add_ram(m, err);
 	if (!ret)
 		ret = machine_open_console(m, err);
-	if (!ret)
+	if (!ret) {
+		console_pair_init(&m->console_pair, m->console);
 		ret = add_chips(m, err);
+	}
 	return ret;
 }
 

@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include "backend/console_pair.h"
 #include "backend/console_stdio.h"
 #include "backend/input.h"
 #include "dev/irq_fork.h"
@@ -57,6 +58,7 @@ struct machine {
 	u64 ram_below, ram_above;
 	struct region ram_low, ram_high;
 	struct console *console;
+	struct console_pair console_pair; /* COM1's and hvc0's ends of it */
 	struct irq_fork isa[ISA_IRQS]; /* each goes to the 8259 and to the IOAPIC */
 	struct irq_fork intx[PCI_INTX_LINES]; /* so does each of these, but to different pins */
 
@@ -70,6 +72,7 @@ struct machine {
 	struct pci_port *port[CONFIG_PORTS];
 	struct disk *disk[CONFIG_DISKS];
 	struct ahci *ahci; /* the newest; NULL: none */
+	struct virtio *balloon; /* or NULL */
 	struct machine_net net[CONFIG_NETS];
 	struct machine_share share[CONFIG_SHARES];
 	struct machine_display display;

@@ -16,6 +16,7 @@
 #include "main/engines.h"
 #include "main/machine_console.h"
 #include "main/machine_nets.h"
+#include "main/machine_virtio.h"
 
 #define PRESS_NS 5000000000ull /* a guest that was not ready for the power button gets another try */
 #define STATUS_KILLED (STATUS_SIGNAL + SIGKILL)
@@ -38,6 +39,7 @@ void vmm_print_stats(struct vmm *r, FILE *out)
 	if (vm->engine->stats && vm->engine_ready)
 		vm->engine->stats(vm, out);
 	machine_print_nets(m, out);
+	machine_print_virtio(m, out);
 	fflush(out);
 }
 

@@ -446,6 +446,11 @@ static const struct pci_function_ops function_ops = {
 	.free = pci_free,
 };
 
+struct virtio *virtio_of(struct pci_function *fn)
+{
+	return fn->ops == &function_ops ? of(fn) : NULL;
+}
+
 /* Its offset, or -ENOSPC. */
 static int add_capability(struct virtio *vdev, u8 type, u32 offset, u32 length, u8 size)
 {

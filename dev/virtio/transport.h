@@ -74,6 +74,9 @@ enum { /* ISR */
 	VIRTIO_ISR_CONFIG = 2,
 };
 
+/* The virtio device whose function this is, or NULL. */
+struct virtio *virtio_of(struct pci_function *fn);
+
 struct virtio_pci {
 	struct region region;
 	u64 driver_features; /* as written so far */

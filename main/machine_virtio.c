@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* The machine's virtio devices that need nothing of the host but itself. */
+#include "main/machine_virtio.h"
+
+#include <string.h>
+
+#include "dev/virtio/balloon.h"
+#include "dev/virtio/console.h"
+#include "dev/virtio/rng.h"
+#include "dev/virtio/transport.h"
+
+static int add_rng(struct machine *m)
+{
+	struct virtio *vdev;
+	int ret = virtio_rng_create(&m->vm, &vdev);
+
+	return ret ? ret : virtio_plug(vdev, m->pci);
+}
+
+static int add_balloon(struct machine *m)
+{
+	struct virtio *vdev;
+	int ret = virtio_balloon_create(&m->vm, &vdev);
+
+	if (!ret)
+		ret = virtio_plug(vdev, m->pci);
+	if (!ret)
+		m->balloon = vdev;
+	return ret;
+}
+
+/* What the user types goes to hvc0 while the guest has it open, else to the serial port. */
+static void console_opened(void *arg, bool open)
+{
+	struct machine *m = arg;
+
+	console_pair_select(&m->console_pair, open);
+}
+
+static int add_console(struct machine *m)
+{
+	const struct virtio_console_port port = {
+		.console = &m->console_pair.end[1],
+		.is_console = true,
+		.opened = console_opened,
+		.arg = m,
+	};
+	struct virtio *vdev;
+	int ret = virtio_console_create(&m->vm, &port, 1, &vdev);
+
+	return ret ? ret : virtio_plug(vdev, m->pci);
+}
+
+int machine_add_virtio(struct machine *m, struct err *err)
+{
+	const struct vm_config *config = m->config;
+	int ret = 0;
+
+	if (config->virtio_console)
+		ret = add_console(m);
+	if (!ret && config->rng)
+		ret = add_rng(m);
+	if (!ret && config->balloon)
+		ret = add_balloon(m);
+	return ret ? err_set(err, -ret, "a virtio device cannot be added: %s", strerror(-ret)) : 0;
+}
+
+/* ---- counters ---- */
+
+static void print_queue(const struct virtio *vdev, const struct virtq *vq, FILE *out)
+{
+	const struct vq_counters *c = &vq->count;
+
+	if (c->chains || c->kicks)
+		fprintf(out, "%s %02x.%x queue %u: kicks %llu chains %llu interrupts %llu quiet %llu\n",
+			vdev->class->name, vdev->pci.devfn >> 3, vdev->pci.devfn & 7, vq_index(vq),
+			(unsigned long long)c->kicks, (unsigned long long)c->chains,
+			(unsigned long long)c->interrupts, (unsigned long long)c->quiet);
+}
+
+static void print_stat(FILE *out, const char *name, u64 bytes)
+{
+	if (bytes != UINT64_MAX)
+		fprintf(out, " %s %llu", name, (unsigned long long)(bytes / KIB(1)));
+}
+
+static void print_balloon(const struct balloon_figures *f, FILE *out)
+{
+	fprintf(out, "balloon (KiB):");
+	print_stat(out, "target", f->target);
+	print_stat(out, "actual", f->actual);
+	print_stat(out, "inflated", f->inflated);
+	print_stat(out, "deflated", f->deflated);
+	print_stat(out, "reported", f->reported);
+	print_stat(out, "dropped", f->dropped);
+	print_stat(out, "free", f->stat[BALLOON_FREE]);
+	print_stat(out, "available", f->stat[BALLOON_AVAILABLE]);
+	print_stat(out, "total", f->stat[BALLOON_TOTAL]);
+	fprintf(out, "\n");
+}
+
+void machine_print_virtio(struct machine *m, FILE *out)
+{
+	for (struct pci_function *fn = m->pci->root.functions; fn; fn = fn->next) {
+		struct virtio *vdev = virtio_of(fn);
+
+		for (unsigned i = 0; vdev && i < vdev->nqueues; i++)
+			print_queue(vdev, virtio_queue(vdev, i), out);
+	}
+	if (!m->balloon)
+		return;
+	print_balloon(virtio_balloon_figures(m->balloon), out);
+	if (vm_trylock(&m->vm)) {
+		virtio_balloon_refresh(m->balloon);
+		pthread_mutex_unlock(&m->vm.lock);
+	}
+}
