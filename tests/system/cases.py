@@ -7,7 +7,8 @@ import subprocess
 import tempfile
 import time
 
-import metal  # noqa: F401 (its cases)
+import life  # noqa: F401 (its cases)
+import metal  # noqa: F401
 import metal_guests  # noqa: F401
 import shares  # noqa: F401
 from machine import (CASES, FIRST_LINE, IMAGES, LONG, MULLION, PROMPT, Failure, Terminal, case, clean, expect, image,

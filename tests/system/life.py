@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: MIT
+"""The life of VMs: create, start, look at, stop and remove them, and what is left when something is killed."""
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from machine import FIRST_LINE, MULLION, PROMPT, case, clean, expect
+
+
+class Home:
+    """State folders of a test's own: no other test's VMs are seen, and none outlives it."""
+
+    def __enter__(self):
+        self.folder = tempfile.mkdtemp(prefix="mullion-life-")
+        self.env = dict(os.environ)
+        for variable in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+            self.env[variable] = os.path.join(self.folder, variable[4:].lower())
+            os.mkdir(self.env[variable], 0o700)
+        return self
+
+    def __exit__(self, *_):
+        self.run("rm", "--all", "--force")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def run(self, *words, stdin=b"", timeout=60, env=None):
+        """One command, to its end: exit status, output, complaints."""
+        done = subprocess.run([MULLION, *words], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              timeout=timeout, env={**self.env, **(env or {})}, cwd=self.folder, check=False)
+        return done.returncode, clean(done.stdout), clean(done.stderr)
+
+    def good(self, *words, **options):
+        status, out, err = self.run(*words, **options)
+        expect(status == 0, " ".join(words), f"exit status {status}\n{out}\n{err}")
+        return out
+
+    def bad(self, word, *words, status=2, **options):
+        """Must fail with that status and one line that holds the word."""
+        got, out, err = self.run(*words, **options)
+        expect(got == status and len(err.strip().split("\n")) == 1 and word in err and not out.strip(),
+               f"{' '.join(words)}: {word!r} and status {status} wanted", f"exit status {got}\n{out}\n{err}")
+
+    def file(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(text)
+        return path
+
+    def state(self, name):
+        for vm in json.loads(self.good("ps", "-a", "--format", "json")):
+            if vm["name"] == name:
+                return vm["state"]
+        return None
+
+    def wait_state(self, name, state, seconds=20):
+        end = time.monotonic() + seconds
+        while self.state(name) != state:
+            expect(time.monotonic() < end, f"{name} is {self.state(name)}, not {state}", self.good("ps", "-a"))
+            time.sleep(0.1)
+
+    def wait_prompt(self, name, seconds=60):
+        end = time.monotonic() + seconds
+        while PROMPT not in self.good("logs", name):
+            expect(time.monotonic() < end, "no prompt", self.good("logs", name))
+            time.sleep(0.2)
+
+    def run_file(self, name, file):
+        return os.path.join(self.env["XDG_RUNTIME_DIR"], "mullion", name, file)
+
+    def pid(self, name):
+        with open(self.run_file(name, "pid"), encoding="ascii") as file:
+            return int(file.read())
+
+
+@case("life: create, start, console, logs, stop, rm")
+def whole_life():
+    with Home() as home:
+        expect(home.good("create", "--name", "web", "--memory", "256M", "--label", "tier=front") == "web\n", "name", "")
+        expect(home.state("web") == "created", "state", home.good("ps", "-a"))
+        expect("web" not in home.good("ps"), "ps without -a", home.good("ps"))
+        expect(home.good("start", "web") == "web\n", "start prints the name", "")
+        line = home.good("ps").split("\n")[1].split()
+        expect(line[0] == "web" and line[1] == "running" and line[2] == "translate" and "256M" in line, "ps", str(line))
+        home.wait_prompt("web")
+        home.bad("runs already", "start", "web")
+        out = home.good("console", "web", stdin=b"echo sum-$((40 + 2))\n")
+        expect(FIRST_LINE in out and "sum-42" in out, "console shows what was and what is", out)
+        expect("sum-42" in home.good("logs", "web"), "logs", home.good("logs", "web"))
+        expect(FIRST_LINE not in home.good("logs", "--tail", "2", "web"), "logs --tail", "")
+        stats = json.loads(home.good("stats", "--format", "json", "web"))[0]
+        expect(stats["cpu-seconds"] > 0 and stats["resident"] > 1 << 20 and "vcpu 0" in stats["counters"], "stats", stats)
+        home.bad("runs; ", "rm", "web")
+        home.good("console", "web", stdin=b"poweroff\n")
+        home.wait_state("web", "exited")
+        expect("exited (0)" in home.good("ps", "-a"), "clean end", home.good("ps", "-a"))
+        expect("Power down" in home.good("logs", "web"), "the log stays", home.good("logs", "web"))
+        home.bad("does not run", "console", "web")
+        home.bad("does not run", "stop", "web")
+        home.good("rename", "web", "old.web")
+        expect("Power down" in home.good("logs", "old.web"), "the log goes along", "")
+        home.good("start", "old.web")
+        home.good("kill", "old.web")
+        expect("exited (137)" in home.good("ps", "-a"), "killed", home.good("ps", "-a"))
+        home.good("rm", "old.web")
+        expect(home.good("ps", "-a", "-q") == "", "nothing is left", home.good("ps", "-a"))
+        left = [os.path.join(folder, name) for folder, _, names in os.walk(home.folder) for name in names]
+        expect(not left, "files are left", str(left))
+
+
+@case("life: run -d and --rm")
+def detached():
+    with Home() as home:
+        name = home.good("run", "-d", "--rm").strip()
+        expect("_" in name and home.state(name) == "running", "a made-up name", name)
+        home.wait_prompt(name)
+        follower = subprocess.Popen([MULLION, "logs", "-f", name], env=home.env, stdout=subprocess.PIPE)
+        home.good("console", name, stdin=b"poweroff\n")
+        out = clean(follower.communicate(timeout=30)[0])
+        expect(follower.returncode == 0 and "Power down" in out, "logs -f ends with the VM", out)
+        end = time.monotonic() + 10
+        while home.good("ps", "-a", "-q"):
+            expect(time.monotonic() < end, "--rm left it", home.good("ps", "-a"))
+            time.sleep(0.1)
+        # Errors come to the starter's terminal, and leave nothing.
+        home.bad("nowhere", "run", "-d", "--name", "x", "--kernel", "/nowhere")
+        home.bad("nowhere.img", "run", "-d", "--name", "x", "/nowhere.img")
+        home.good("create", "--name", "y", "--kernel", "/nowhere")
+        home.bad("nowhere", "start", "y")
+        expect(home.good("ps", "-a", "-q") == "y\n", "what was created stays", home.good("ps", "-a"))
+
+
+@case("life: no terminal, folder or child is kept")
+def daemon():
+    with Home() as home:
+        home.good("run", "-d", "--name", "d")
+        pid = home.pid("d")
+        links = {fd: os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (0, 1, 2)}
+        expect(links[0] == links[1] == "/dev/null" and links[2].endswith("/vmm.log"), "descriptors", str(links))
+        expect(os.readlink(f"/proc/{pid}/cwd") == "/", "working folder", "")
+        expect(os.getsid(pid) == pid != os.getsid(0), "session", "")
+        for file in ("control.sock", "lock", "pid"):
+            expect(os.stat(home.run_file("d", file)).st_mode & 0o077 == 0, f"{file} is others', too", "")
+
+
+@case("life: a killed VMM is seen")
+def killed():
+    with Home() as home:
+        home.good("run", "-d", "--name", "k")
+        os.kill(home.pid("k"), signal.SIGKILL)
+        home.wait_state("k", "crashed")
+        expect("k" not in home.good("ps", "-q"), "ps", home.good("ps"))
+        home.bad("does not run", "console", "k")
+        # Its number may be somebody else's by now: only the lock counts.
+        with open(home.run_file("k", "pid"), "w", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")
+        home.bad("does not run", "kill", "k")
+        home.good("start", "k")
+        expect(home.state("k") == "running", "starts again", home.good("ps", "-a"))
+        home.good("kill", "k")
+        # In the foreground and without a definition, nothing remains.
+        process = subprocess.Popen([MULLION, "run", "--name", "f"], env=home.env, stdin=subprocess.PIPE,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        home.wait_state("f", "running")
+        process.kill()
+        process.wait()
+        expect(home.state("f") is None and not os.path.exists(home.run_file("f", "")), "swept", home.good("ps", "-a"))
+
+
+@case("life: two VMs, filters, --all")
+def two():
+    with Home() as home:
+        home.good("run", "-d", "--name", "one", "--label", "tier=front", "--label", "n=1", "--memory", "128M")
+        home.good("run", "-d", "--name", "two", "--label", "tier=back", "--memory", "128M")
+        home.good("create", "--name", "three", "--label", "tier=back")
+        for words, wanted in ((("-q",), "one two"), (("-q", "-a"), "one three two"),
+                              (("-q", "-f", "label=tier=back"), "three two"), (("-q", "-f", "label=n"), "one"),
+                              (("-q", "-f", "state=created"), "three"), (("-q", "-f", "name=w"), "two")):
+            got = home.good("ps", *words).split()
+            expect(got == wanted.split(), " ".join(words), str(got))
+        home.wait_prompt("one")
+        home.wait_prompt("two")
+        home.good("console", "one", stdin=b"echo in-one\n")
+        expect("in-one" not in home.good("logs", "two"), "consoles are apart", "")
+        home.good("kill", "--all")
+        expect(home.good("ps", "-q") == "", "kill --all", home.good("ps"))
+        home.good("rm", "--all")
+
+
+@case("life: a guest that ignores the power button", alone=True)
+def ignored():
+    with Home() as home:
+        home.good("run", "-d", "--name", "deaf", "--append", "console=ttyS0 quiet acpi=off")
+        home.wait_prompt("deaf")
+        start = time.monotonic()
+        home.good("stop", "--time", "2", "deaf")
+        seconds = time.monotonic() - start
+        expect(1.5 < seconds < 10, f"{seconds:.1f} s", "")
+        expect("exited (137)" in home.good("ps", "-a"), "killed in the end", home.good("ps", "-a"))
+
+
+@case("life: VM file and options are one")
+def vm_file():
+    with Home() as home:
+        home.file("vm.json", json.dumps({
+            "memory": "256M", "timeout": 90, "no-reboot": True, "label": ["a=b"], "vsock": 7, "rng": True,
+            "disk": [{"path": "x.img", "bus": "ahci", "readonly": True}],
+            "net": [{"kind": "user", "model": "e1000", "forward": ["tcp:2222:22"]}]}))
+        home.good("create", "--name", "file", "vm.json")
+        home.good("create", "--name", "options", "--memory", "256M", "--timeout", "90", "--no-reboot", "--label", "a=b",
+                  "--vsock", "7", "--rng", "--disk", "x.img,bus=ahci,readonly",
+                  "--net", "user,model=e1000,forward=tcp:2222:22")
+        configs = [json.loads(home.good("inspect", name))[0]["config"] for name in ("file", "options")]
+        for config in configs:
+            del config["name"]
+        expect(configs[0] == configs[1], "they differ", str(configs))
+        expect(configs[0]["disk"][0]["path"] == os.path.join(home.folder, "x.img"), "absolute", str(configs[0]))
+        # Options come on top of the file; and what inspect prints can be a VM file again.
+        home.file("again.json", json.dumps(configs[0]))
+        home.good("create", "--name", "again", "--memory", "64M", "again.json")
+        again = json.loads(home.good("inspect", "again"))[0]["config"]
+        expect(again.pop("name") == "again" and again.pop("memory") == "64M", "an option wins", str(again))
+        del configs[0]["memory"]
+        expect(again == configs[0], "inspect's output as a VM file", f"{again}\n{configs[0]}")
+
+
+@case("life: bad VM files, names and commands")
+def bad_inputs():
+    with Home() as home:
+        deep = "[" * 5000 + "]" * 5000
+        files = [
+            ("", "not valid JSON"), ("{", "not valid JSON"), ("[]", "an object"), ('{"memory": "1G",}', "not valid JSON"),
+            ('{\n\n"memroy": "1G"}', ":3: unknown key memroy; did you mean memory?"),
+            ('{"disk": [{"pth": "a"}]}', "did you mean path?"), ('{"memory": true}', "memory"),
+            ('{"memory": "lots"}', "not a size"), ('{"cpus": "1"}', "a number"), ('{"stats": "yes"}', "true or false"),
+            ('{"disk": "a.img"}', "a list of objects"), ('{"disk": [{"bus": "floppy"}]}', "virtio|ahci|cdrom"),
+            ('{"net": [{"kind": "tap"}]}', "tap:NAME"), ('{"name": "a", "name": "b"}', "twice"),
+            ('{"name": "../../etc/passwd"}', "a name has"), ('{"console": 1}', "console"), (deep, "not valid JSON"),
+            ('{"label": ["' + "x" * 100000 + '"]}', "label"), ('{"disk": [' + ",".join(["{}"] * 17) + "]}", "more than 16"),
+        ]
+        for number, (text, word) in enumerate(files):
+            home.file(f"{number}.json", text)
+            home.bad(word, "create", f"{number}.json")
+        home.bad("nowhere.json", "run", "nowhere.json")
+        os.mkdir(os.path.join(home.folder, "folder.json"))
+        home.bad("not a plain file", "create", "folder.json")
+        expect(home.good("ps", "-a", "-q") == "", "something was created", home.good("ps", "-a"))
+        home.good("create", "--name", "twin")
+        home.bad("there is a VM twin already", "create", "--name", "twin")
+        home.bad("there is a VM twin already", "run", "-d", "--name", "twin")
+        home.bad("there is a VM twin already", "run", "--name", "twin")
+        home.bad("a name has", "create", "--name", ".hidden")
+        home.bad("a name has", "rename", "twin", "a/b")
+        for command in ("start", "stop", "kill", "rm", "logs", "console", "inspect", "stats"):
+            home.bad("no VM nobody", command, "nobody")
+            home.bad("no VM ../twin", command, "../twin")
+        for command in ("start", "logs", "console", "inspect", "rename"):
+            home.bad("needs", command)
+        for command in ("stop", "kill", "rm"):
+            home.bad("say which VM", command)
+        home.bad("soon", "stop", "--time", "soon", "twin")
+        home.bad("--format", "ps", "--format", "xml")
+        home.bad("--filter", "ps", "--filter", "colour=red")
+        definition = os.path.join(home.env["XDG_CONFIG_HOME"], "mullion", "vms", "twin.json")
+        with open(definition, "w", encoding="utf-8") as file:
+            file.write("{\n]")
+        home.bad("twin.json:2: not valid JSON", "start", "twin")
+        home.bad("twin.json:2: not valid JSON", "inspect", "twin")
+        expect("twin" in home.good("ps", "-a"), "ps bears with it", "")
+        home.bad("cannot make", "create", env={"XDG_CONFIG_HOME": definition})
+
+
+def request(path, *lines):
+    """Sends lines to a control socket; returns the answers, up to the end of the connection or a second's silence."""
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(path)
+        peer.settimeout(1)
+        answers = b""
+        try:
+            peer.sendall(b"".join(line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n" for line in lines))
+            while part := peer.recv(65536):
+                answers += part
+        except (TimeoutError, ConnectionError):
+            pass
+        return [json.loads(line) for line in answers.split(b"\n") if line]
+
+
+@case("life: the control socket")
+def control():
+    with Home() as home:
+        home.good("run", "-d", "--name", "c")
+        path = home.run_file("c", "control.sock")
+        home.wait_prompt("c")
+        answers = request(path, {"command": "status", "id": 7}, {"command": "inspect", "id": [1]}, {"command": "nothing"},
+                          {"command": 5}, {"protocol": 2, "command": "status"}, b"what?\n", b"[]\n", b"\n",
+                          {"command": "stop", "time": -1}, {"command": "stop", "time": "now"},
+                          {"command": "subscribe", "on": 1})
+        expect(answers[0]["id"] == 7 and answers[0]["result"]["state"] == "running", "status", str(answers[0]))
+        expect(answers[1]["id"] == [1] and answers[1]["result"]["config"]["name"] == "c", "inspect", str(answers[1]))
+        expect(len(answers) == 10 and all("error" in answer for answer in answers[2:]), "errors", str(answers))
+        # Those who talk too long, too much, or never listen are dropped; the VM does not care.
+        expect(not request(path, b"x" * 70000), "a line without an end", "")
+        idle = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+        for peer in idle:
+            peer.connect(path)
+        idle[0].settimeout(5)
+        try:
+            for _ in range(3000):
+                idle[0].sendall(b'{"command":"inspect"}\n' * 50)
+            dropped = False
+        except OSError:
+            dropped = True
+        expect(dropped, "a client that never reads goes on for ever", "")
+        for peer in idle:
+            peer.close()
+        home.wait_state("c", "running")
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(path)
+            peer.settimeout(20)
+            peer.sendall(b'{"command":"subscribe"}\n{"command":"reset"}\n')
+            text = b""
+            while b'"reset"' not in text:
+                text += peer.recv(65536)
+            peer.sendall(b'{"command":"kill"}\n')
+            while part := peer.recv(65536):
+                text += part
+        expect(b'"event":"ended"' in text and b'"status":137' in text, "events", text.decode())
+
+
+@case("life: foreground VMs are known, too")
+def foreground():
+    with Home() as home:
+        process = subprocess.Popen([MULLION, "run", "--name", "fore"], env=home.env, stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        home.wait_state("fore", "running")
+        home.bad("on the terminal where it runs", "console", "fore")
+        home.bad("fore", "run", "-d", "--name", "fore")
+        home.good("kill", "fore")
+        process.communicate(timeout=20)
+        expect(process.returncode == 137 and home.good("ps", "-a", "-q") == "", "its end", str(process.returncode))
+        # Without any folder to write to, a VM still runs in the foreground.
+        result = subprocess.run([MULLION, "run"], env={**home.env, "XDG_RUNTIME_DIR": "/proc/nowhere"}, input=b"exit\n",
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, check=False)
+        expect(result.returncode == 0 and FIRST_LINE in clean(result.stdout), "no folders", clean(result.stderr))
