@@ -124,9 +124,10 @@ int disk_lock_complain(const char *path, struct err *err)
 	pid_t pid = disk_lock_holder(path);
 
 	if (pid)
-		return err_set(err, EBUSY, "disk %s: the image is locked by another VM or tool: process %d", path,
-			(int)pid);
-	return err_set(err, EBUSY, "disk %s: the image is locked: another VM has it open, or this one twice", path);
+		return err_set(err, EBUSY, "disk %s: the image is locked by another VM or tool: process %d",
+			path, (int)pid);
+	return err_set(
+		err, EBUSY, "disk %s: the image is locked: another VM has it open, or this one twice", path);
 }
 
 int disk_lock(int fd, const char *path, bool write, struct err *err)

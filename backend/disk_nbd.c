@@ -168,7 +168,8 @@ static void make_parts(struct job *job)
 		return;
 	}
 	for (max = data ? DATA_PART : RANGE_PART; pos < request->len && !job->error; pos += max) {
-		if (!make_part(job, data ? data + pos : NULL, request->offset + pos, MIN(max, request->len - pos)))
+		if (!make_part(job, data ? data + pos : NULL, request->offset + pos,
+			    MIN(max, request->len - pos)))
 			part_failed(job);
 	}
 }
@@ -182,7 +183,8 @@ static bool is_nothing(const struct disk_nbd *n, const struct disk_request *requ
 static void submit(struct disk *disk, struct disk_request *request)
 {
 	struct disk_nbd *n = of(disk);
-	struct job *job = n->dead || is_nothing(n, request) ? NULL : calloc(1, sizeof(*job)); /* see find_data */
+	struct job *job =
+		n->dead || is_nothing(n, request) ? NULL : calloc(1, sizeof(*job)); /* see find_data */
 
 	n->busy++;
 	if (!job) {
@@ -318,11 +320,12 @@ static int measure(struct disk_nbd *n, const struct disk_source *source, struct 
 	if (!size)
 		return err_set(err, EINVAL, "disk %s: is empty", n->path);
 	if (size % DISK_SECTOR)
-		return err_set(err, EINVAL, "disk %s: its size, %lld bytes, is not a whole number of 512-byte sectors",
-			n->path, (long long)size);
+		return err_set(err, EINVAL,
+			"disk %s: its size, %lld bytes, is not a whole number of 512-byte sectors", n->path,
+			(long long)size);
 	if (block > (int)DISK_SECTOR)
-		return err_set(err, EINVAL, "disk %s: its server takes no blocks of 512 bytes, only of %lld", n->path,
-			(long long)block);
+		return err_set(err, EINVAL, "disk %s: its server takes no blocks of 512 bytes, only of %lld",
+			n->path, (long long)block);
 	if (!source->readonly && nbd_is_read_only(n->nbd) == 1)
 		return err_set(err, EROFS, "disk %s: its server offers it read-only; say readonly", n->path);
 	n->disk.size = (u64)size;
@@ -369,8 +372,8 @@ int disk_nbd_start(const struct disk_source *source, struct nbd_handle *nbd, str
 	return 0;
 }
 
-int disk_nbd_open(const struct disk_source *source, struct loop *loop, pthread_mutex_t *lock, struct disk **out,
-	struct err *err)
+int disk_nbd_open(const struct disk_source *source, struct loop *loop, pthread_mutex_t *lock,
+	struct disk **out, struct err *err)
 {
 	struct nbd_handle *nbd = nbd_create();
 	int ret;

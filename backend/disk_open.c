@@ -66,10 +66,28 @@ const char *disk_format_of_name(const char *path)
 	return NULL;
 }
 
+void disk_tool_complaint(char *text)
+{
+	static const char *const fronts[] = {
+		"qemu-nbd: ", "qemu-img: ", "Failed to blk_new_open ", "Could not open "};
+	char *from = text;
+
+	for (size_t i = 0; i < ARRAY_SIZE(fronts); i++) {
+		if (strncmp(from, fronts[i], strlen(fronts[i])))
+			continue;
+		from += strlen(fronts[i]);
+		/* 'driver=qcow2,file.filename=...': */
+		if (*from == '\'' && strstr(from, "': "))
+			from = strstr(from, "': ") + 3;
+	}
+	memmove(text, from, strlen(from) + 1);
+	text[strcspn(text, "\n")] = 0;
+}
+
 static bool is_uri(const char *path)
 {
-	return !strncmp(path, "nbd://", 6) || !strncmp(path, "nbds://", 7) || !strncmp(path, "nbd+unix://", 11) ||
-	       !strncmp(path, "nbds+unix://", 12);
+	return !strncmp(path, "nbd://", 6) || !strncmp(path, "nbds://", 7) ||
+	       !strncmp(path, "nbd+unix://", 11) || !strncmp(path, "nbds+unix://", 12);
 }
 
 static int check_format(const struct disk_source *source, struct err *err)
@@ -78,7 +96,8 @@ static int check_format(const struct disk_source *source, struct err *err)
 		if (!strcasecmp(source->format, formats[i]))
 			return 0;
 	}
-	return err_set(err, EINVAL, "disk %s: format %s: no such format; there are raw, qcow2, vmdk, vdi, vhdx and nbd",
+	return err_set(err, EINVAL,
+		"disk %s: format %s: no such format; there are raw, qcow2, vmdk, vdi, vhdx and nbd",
 		source->path, source->format);
 }
 
@@ -96,12 +115,13 @@ static int probe(const char *path, const char **format, struct err *err)
 	*format = disk_format_of(head, len > 0 ? (size_t)len : 0);
 	if (len > 0 && disk_header_refers(*format, head, (size_t)len))
 		return err_set(err, EINVAL,
-			"disk %s: looks like a %s image that refers to other files; if it is not a guest that wrote that, say format=%s",
+			"disk %s: looks like a %s image that refers to other files; if it is not a guest "
+			"that wrote that, say format=%s",
 			path, *format, *format);
 	return 0;
 }
 
-static int find_format(const struct disk_source *source, const char **format, struct err *err)
+int disk_find_format(const struct disk_source *source, const char **format, struct err *err)
 {
 	*format = source->format;
 	if (*format)
@@ -119,7 +139,7 @@ int disk_open(const struct disk_source *source, struct loop *loop, pthread_mutex
 	err_set(err, ENOMEM, "disk %s: out of memory", source->path);
 	if (!*source->path)
 		return err_set(err, EINVAL, "disk: needs a path");
-	ret = find_format(source, &format, err);
+	ret = disk_find_format(source, &format, err);
 	if (ret)
 		return ret;
 	if (!strcmp(format, "nbd"))

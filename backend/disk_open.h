@@ -16,7 +16,8 @@
 #include "host/loop.h"
 
 struct disk_source {
-	const char *path; /* a file, a block device, or an NBD URI; kept by the caller while the disk is open */
+	const char
+		*path; /* a file, a block device, or an NBD URI; kept by the caller while the disk is open */
 	const char *format; /* NULL: found out; raw, qcow2, vmdk, vdi, vhdx, nbd */
 	bool readonly;
 	bool snapshot; /* writes go to a file that vanishes at the end */
@@ -31,14 +32,18 @@ int disk_open(const struct disk_source *source, struct loop *loop, pthread_mutex
 const char *disk_format_of(const u8 *head, size_t len);
 /* Does the header refer to files other than its own? */
 bool disk_header_refers(const char *format, const u8 *head, size_t len);
+/* By source->format, the name, the first bytes: "raw", "qcow2", ... 0, or -errno with a line in err. */
+int disk_find_format(const struct disk_source *source, const char **format, struct err *err);
+/* What qemu-img or qemu-nbd complained of: shortened in place to the line that helps. */
+void disk_tool_complaint(char *text);
 /* The format that a file's name states, or NULL. */
 const char *disk_format_of_name(const char *path);
 
 /* One kind each; the same contract. */
-int disk_raw_open(const struct disk_source *source, struct loop *loop, pthread_mutex_t *lock, struct disk **out,
-	struct err *err);
-int disk_nbd_open(const struct disk_source *source, struct loop *loop, pthread_mutex_t *lock, struct disk **out,
-	struct err *err);
-/* By a qemu-nbd of our own; format is never NULL. */
-int disk_qemu_open(const struct disk_source *source, const char *format, struct loop *loop, pthread_mutex_t *lock,
+int disk_raw_open(const struct disk_source *source, struct loop *loop, pthread_mutex_t *lock,
 	struct disk **out, struct err *err);
+int disk_nbd_open(const struct disk_source *source, struct loop *loop, pthread_mutex_t *lock,
+	struct disk **out, struct err *err);
+/* By a qemu-nbd of our own; format is never NULL. */
+int disk_qemu_open(const struct disk_source *source, const char *format, struct loop *loop,
+	pthread_mutex_t *lock, struct disk **out, struct err *err);

@@ -37,31 +37,14 @@ struct qemu_nbd {
 
 /* ---- messages ---- */
 
-/* The part of a tool's complaint that helps: one line, without names of options. */
-static void shorten(char *text)
-{
-	static const char *const fronts[] = {"qemu-nbd: ", "qemu-img: ", "Failed to blk_new_open ", "Could not open "};
-	char *from = text;
-
-	for (size_t i = 0; i < ARRAY_SIZE(fronts); i++) {
-		if (strncmp(from, fronts[i], strlen(fronts[i])))
-			continue;
-		from += strlen(fronts[i]);
-		/* 'driver=qcow2,file.filename=...': */
-		if (*from == '\'' && strstr(from, "': "))
-			from = strstr(from, "': ") + 3;
-	}
-	memmove(text, from, strlen(from) + 1);
-	text[strcspn(text, "\n")] = 0;
-}
-
 static int complain(const char *path, char *text, struct err *err)
 {
 	if (strstr(text, "lock\n") || strstr(text, "another process using"))
 		return disk_lock_complain(path, err);
 	if (strstr(text, "qemu-img: No such file") || strstr(text, "qemu-nbd: No such file"))
-		return err_set(err, ENOENT, "disk %s: needs qemu-nbd and qemu-img: install Debian's qemu-utils", path);
-	shorten(text);
+		return err_set(err, ENOENT,
+			"disk %s: needs qemu-nbd and qemu-img: install Debian's qemu-utils", path);
+	disk_tool_complaint(text);
 	return err_set(err, EINVAL, "disk %s: %.300s", path, *text ? text : "qemu-nbd ended without a word");
 }
 
@@ -71,7 +54,10 @@ static int complain(const char *path, char *text, struct err *err)
 static void describe(const struct disk_source *source, const char *format, char *out, size_t len)
 {
 	bool nbd = !strcmp(format, "nbd");
-	int n = snprintf(out, len, "driver=%s,%sfile.filename=", nbd ? "raw" : !strcmp(format, "vhdx") ? "vhdx" : format,
+	int n = snprintf(out, len, "driver=%s,%sfile.filename=",
+		nbd			  ? "raw"
+		: !strcmp(format, "vhdx") ? "vhdx"
+					  : format,
 		nbd ? "" : "file.driver=file,");
 	size_t at = (size_t)n;
 
@@ -90,7 +76,8 @@ static int check_file(const struct disk_source *source, struct err *err)
 	if (!access(source->path, write ? R_OK | W_OK : R_OK))
 		return 0;
 	if (write && !access(source->path, R_OK))
-		return err_set(err, EACCES, "disk %s: may not be written (%s); readonly or snapshot leave it as it is",
+		return err_set(err, EACCES,
+			"disk %s: may not be written (%s); readonly or snapshot leave it as it is",
 			source->path, strerror(errno));
 	return err_set(err, errno, "disk %s: %s", source->path, strerror(errno));
 }
@@ -114,7 +101,8 @@ static int check_chain(const struct disk_source *source, const char *image, stru
  * Space that is lost, which a crash leaves behind, is harmless; an image whose
  * tables are wrong or cut off is not to be written to.
  */
-static int check_image(const struct disk_source *source, const char *format, const char *image, struct err *err)
+static int check_image(
+	const struct disk_source *source, const char *format, const char *image, struct err *err)
 {
 	const char *const argv[] = {"qemu-img", "check", "-q", "-U", "--image-opts", image, NULL};
 	enum { CANNOT = 1, CORRUPT = 2, UNKNOWN = 63 };
@@ -128,7 +116,8 @@ static int check_image(const struct disk_source *source, const char *format, con
 		return err_set(err, -status, "disk %s: qemu-img: %s", source->path, strerror(-status));
 	if (status == CORRUPT)
 		return err_set(err, EUCLEAN,
-			"disk %s: the image is damaged or cut off; qemu-img check -r all may repair it (on a copy)",
+			"disk %s: the image is damaged or cut off; qemu-img check -r all may repair it (on a "
+			"copy)",
 			source->path);
 	return status == CANNOT || status == 127 ? complain(source->path, text, err) : 0;
 }
@@ -147,7 +136,7 @@ static void talked(void *arg, u32 events)
 		return;
 	}
 	text[n] = 0;
-	shorten(text);
+	disk_tool_complaint(text);
 	if (q->lines++ < LINES_MAX)
 		log_line("disk %s: %.500s", q->path, text);
 }
@@ -194,7 +183,8 @@ static int private_sockets(int *listening, int *connected)
 	return ret;
 }
 
-static int start_server(struct qemu_nbd *q, const struct disk_source *source, const char *image, int listening)
+static int start_server(
+	struct qemu_nbd *q, const struct disk_source *source, const char *image, int listening)
 {
 	const char *argv[12] = {"qemu-nbd", "--discard=unmap", "--detect-zeroes=unmap", "--image-opts"};
 	unsigned n = 4;
@@ -210,7 +200,8 @@ static int start_server(struct qemu_nbd *q, const struct disk_source *source, co
 		return -errno;
 	q->talk.fd = fds[0];
 	ret = process_start(
-		&(struct process_spec){.argv = argv, .out = -1, .err = fds[1], .listen = listening, .pass = -1},
+		&(struct process_spec){
+			.argv = argv, .out = -1, .err = fds[1], .listen = listening, .pass = -1},
 		&q->pid);
 	close(fds[1]);
 	return ret;
@@ -245,8 +236,8 @@ static int connect_to(struct qemu_nbd *q, int fd, struct nbd_handle **out, struc
 	return 0;
 }
 
-static int start(struct qemu_nbd *q, const struct disk_source *source, const char *image, struct nbd_handle **nbd,
-	struct err *err)
+static int start(struct qemu_nbd *q, const struct disk_source *source, const char *image,
+	struct nbd_handle **nbd, struct err *err)
 {
 	int listening = -1, connected = -1;
 	int ret = private_sockets(&listening, &connected);
@@ -258,13 +249,14 @@ static int start(struct qemu_nbd *q, const struct disk_source *source, const cha
 	if (ret) {
 		if (connected >= 0)
 			close(connected);
-		return err_set(err, -ret, "disk %s: qemu-nbd cannot be started: %s", source->path, strerror(-ret));
+		return err_set(
+			err, -ret, "disk %s: qemu-nbd cannot be started: %s", source->path, strerror(-ret));
 	}
 	return connect_to(q, connected, nbd, err);
 }
 
-int disk_qemu_open(const struct disk_source *source, const char *format, struct loop *loop, pthread_mutex_t *lock,
-	struct disk **out, struct err *err)
+int disk_qemu_open(const struct disk_source *source, const char *format, struct loop *loop,
+	pthread_mutex_t *lock, struct disk **out, struct err *err)
 {
 	struct qemu_nbd *q = calloc(1, sizeof(*q));
 	struct nbd_handle *nbd = NULL;

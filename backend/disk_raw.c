@@ -221,8 +221,9 @@ bool disk_call_continues(struct disk_raw *raw, struct disk_call *call, int resul
 static int open_error(const char *path, int error, bool write, struct err *err)
 {
 	if (write && (error == EACCES || error == EPERM || error == EROFS))
-		return err_set(err, error, "disk %s: may not be written (%s); readonly or snapshot leave it as it is",
-			path, strerror(error));
+		return err_set(err, error,
+			"disk %s: may not be written (%s); readonly or snapshot leave it as it is", path,
+			strerror(error));
 	return err_set(err, error, "disk %s: %s", path, strerror(error));
 }
 
@@ -246,7 +247,8 @@ static int measure(struct disk_raw *raw, struct err *err)
 
 	size = (u64)st.st_size;
 	if (!ret && S_ISDIR(st.st_mode))
-		return err_set(err, EISDIR, "disk %s: is a directory; a disk is a file or a block device", raw->path);
+		return err_set(err, EISDIR, "disk %s: is a directory; a disk is a file or a block device",
+			raw->path);
 	if (!ret && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return err_set(err, EINVAL, "disk %s: is neither a file nor a block device", raw->path);
 	if (!ret && S_ISBLK(st.st_mode))
@@ -254,10 +256,12 @@ static int measure(struct disk_raw *raw, struct err *err)
 	if (ret)
 		return err_set(err, -ret, "disk %s: %s", raw->path, strerror(-ret));
 	if (!size)
-		return err_set(err, EINVAL, "disk %s: is empty; mullion image create makes a disk", raw->path);
+		return err_set(
+			err, EINVAL, "disk %s: is empty; mullion image create makes a disk", raw->path);
 	if (size % DISK_SECTOR)
-		return err_set(err, EINVAL, "disk %s: its size, %llu bytes, is not a whole number of 512-byte sectors",
-			raw->path, (unsigned long long)size);
+		return err_set(err, EINVAL,
+			"disk %s: its size, %llu bytes, is not a whole number of 512-byte sectors", raw->path,
+			(unsigned long long)size);
 	raw->disk.size = size;
 	raw->disk.block_size = MIN(MAX(block, DISK_SECTOR), (u32)PAGE_SIZE);
 	return 0;
@@ -286,8 +290,8 @@ static int open_direct(struct disk_raw *raw, struct err *err)
 	snprintf(self, sizeof(self), "/proc/self/fd/%d", raw->fd);
 	raw->direct = open(self, flags);
 	if (raw->direct < 0)
-		return err_set(err, errno, "disk %s: direct: its file system does not allow that: %s", raw->path,
-			strerror(errno));
+		return err_set(err, errno, "disk %s: direct: its file system does not allow that: %s",
+			raw->path, strerror(errno));
 	find_alignment(raw);
 	return 0;
 }
@@ -320,8 +324,8 @@ void disk_raw_fini(struct disk_raw *raw)
 	free(raw->path);
 }
 
-int disk_raw_open(const struct disk_source *source, struct loop *loop, pthread_mutex_t *lock, struct disk **out,
-	struct err *err)
+int disk_raw_open(const struct disk_source *source, struct loop *loop, pthread_mutex_t *lock,
+	struct disk **out, struct err *err)
 {
 	struct disk_raw *raw = calloc(1, MAX(disk_uring_size, disk_threads_size));
 	int ret;

@@ -210,7 +210,8 @@ static int watch(struct disk_uring *u)
 {
 	int ret;
 
-	u->source = (struct loop_source){.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .ready = ready, .arg = u};
+	u->source =
+		(struct loop_source){.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .ready = ready, .arg = u};
 	if (u->source.fd < 0)
 		return -errno;
 	ret = io_uring_register_eventfd(&u->ring, u->source.fd);

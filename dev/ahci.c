@@ -154,7 +154,8 @@ struct ahci {
 
 static u32 port_is(const struct ahci_port *p)
 {
-	return p->is | (p->serr & SERR_EXCHANGED ? IS_CONNECT : 0) | (p->serr & SERR_PHY_READY ? IS_PHY_READY : 0);
+	return p->is | (p->serr & SERR_EXCHANGED ? IS_CONNECT : 0) |
+	       (p->serr & SERR_PHY_READY ? IS_PHY_READY : 0);
 }
 
 /* `again`: the guest has acknowledged, and what is left is to be told once more. */
@@ -182,7 +183,8 @@ static void raise(struct ahci_port *p, u32 bits)
 static void receive(struct ahci_port *p, unsigned offset, const u8 *fis, size_t len)
 {
 	if (p->cmd & CMD_FIS_ENABLE && pci_bus_master(&p->ahci->pci))
-		dma_write(p->ahci->vm, p->received + offset, fis, len); /* a wrong address is the guest's loss */
+		dma_write(p->ahci->vm, p->received + offset, fis,
+			len); /* a wrong address is the guest's loss */
 }
 
 static void fill_registers(const struct ata_command *c, u8 *fis)
@@ -777,8 +779,11 @@ struct pci_function *ahci_function(struct ahci *ahci)
 
 int ahci_create(struct vm *vm, struct ahci **out)
 {
-	static const struct pci_ident ident = {
-		.vendor = 0x8086, .device = 0x2922, .revision = 2, .class = 0x010601, .legacy = true}; /* ICH9 */
+	static const struct pci_ident ident = {.vendor = 0x8086,
+		.device = 0x2922,
+		.revision = 2,
+		.class = 0x010601,
+		.legacy = true}; /* ICH9 */
 	struct ahci *a = calloc(1, sizeof(*a));
 	int ret;
 

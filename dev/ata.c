@@ -213,7 +213,8 @@ static void transfer(struct ata_command *c, bool write, u64 lba, u64 sectors, bo
 	else if (write != c->from_host || len > c->len || (write && c->drive->disk->readonly))
 		ata_abort(c);
 	else
-		ata_move(c, write ? DISK_WRITE : DISK_READ, lba * ATA_SECTOR, len, fua || !c->drive->write_cache);
+		ata_move(c, write ? DISK_WRITE : DISK_READ, lba * ATA_SECTOR, len,
+			fua || !c->drive->write_cache);
 }
 
 static void transfer28(struct ata_command *c, bool write)
@@ -281,8 +282,8 @@ static void trim(struct ata_command *c)
 {
 	u64 len = (u64)count(c) * ATA_SECTOR;
 
-	if (!(feature(c) & FEATURE_TRIM) || !c->drive->disk->can_discard || !count(c) || count(c) > TRIM_BLOCKS ||
-		!c->from_host || len > c->len) {
+	if (!(feature(c) & FEATURE_TRIM) || !c->drive->disk->can_discard || !count(c) ||
+		count(c) > TRIM_BLOCKS || !c->from_host || len > c->len) {
 		ata_abort(c);
 		return;
 	}
@@ -298,7 +299,8 @@ void ata_text(u16 *words, unsigned n, const char *text)
 	size_t len = strlen(text);
 
 	for (unsigned i = 0; i < n; i++) {
-		u8 first = 2 * i < len ? (u8)text[2 * i] : ' ', second = 2 * i + 1 < len ? (u8)text[2 * i + 1] : ' ';
+		u8 first = 2 * i < len ? (u8)text[2 * i] : ' ',
+		   second = 2 * i + 1 < len ? (u8)text[2 * i + 1] : ' ';
 
 		words[i] = (u16)(first << 8 | second);
 	}
@@ -378,7 +380,13 @@ static void identify(struct ata_command *c)
 
 static void set_features(struct ata_command *c)
 {
-	enum { WRITE_CACHE = 0x02, TRANSFER_MODE = 0x03, NO_LOOK_AHEAD = 0x55, NO_WRITE_CACHE = 0x82, LOOK_AHEAD = 0xaa };
+	enum {
+		WRITE_CACHE = 0x02,
+		TRANSFER_MODE = 0x03,
+		NO_LOOK_AHEAD = 0x55,
+		NO_WRITE_CACHE = 0x82,
+		LOOK_AHEAD = 0xaa
+	};
 
 	switch (c->fis[3]) {
 	case WRITE_CACHE:

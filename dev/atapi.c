@@ -89,7 +89,8 @@ static void end_badly(struct ata_command *c, u8 key, u8 code, u8 qualifier)
 	c->drive->sense_code = code;
 	c->drive->sense_qualifier = qualifier;
 	c->moved = 0;
-	ata_end(c, ATA_STATUS_READY | ATA_STATUS_ERR, (u8)(key << 4 | (key == SENSE_ILLEGAL ? ATA_ERROR_ABORT : 0)));
+	ata_end(c, ATA_STATUS_READY | ATA_STATUS_ERR,
+		(u8)(key << 4 | (key == SENSE_ILLEGAL ? ATA_ERROR_ABORT : 0)));
 }
 
 /* The reply, of which the host wants `wanted` bytes at most. */
@@ -330,7 +331,8 @@ static void get_event(struct ata_command *c)
 
 static void read_disc_info(struct ata_command *c)
 {
-	u8 data[34] = {[1] = 32, [2] = 0x0e, /* complete, the last session too */ [3] = 1, [4] = 1, [5] = 1, [6] = 1};
+	u8 data[34] = {
+		[1] = 32, [2] = 0x0e, /* complete, the last session too */[3] = 1, [4] = 1, [5] = 1, [6] = 1};
 
 	reply(c, data, sizeof(data), get16(c->packet + 7));
 }
@@ -350,7 +352,8 @@ static void start_stop(struct ata_command *c)
 	bool eject = c->packet[4] & 2, start = c->packet[4] & 1;
 
 	if (eject && !start && drive->locked) {
-		end_badly(c, drive->open ? SENSE_NOT_READY : SENSE_ILLEGAL, ASC_LOCKED, ASCQ_REMOVAL_PREVENTED);
+		end_badly(
+			c, drive->open ? SENSE_NOT_READY : SENSE_ILLEGAL, ASC_LOCKED, ASCQ_REMOVAL_PREVENTED);
 		return;
 	}
 	if (eject && start != !drive->open) {
@@ -365,8 +368,8 @@ static void start_stop(struct ata_command *c)
 /* Those that are about the disc. */
 static bool needs_medium(u8 op)
 {
-	return op == OP_TEST_READY || op == OP_READ_CAPACITY || op == OP_READ_10 || op == OP_READ_12 || op == OP_SEEK ||
-	       op == OP_READ_TOC || op == OP_READ_DISC_INFO;
+	return op == OP_TEST_READY || op == OP_READ_CAPACITY || op == OP_READ_10 || op == OP_READ_12 ||
+	       op == OP_SEEK || op == OP_READ_TOC || op == OP_READ_DISC_INFO;
 }
 
 void atapi_execute(struct ata_command *c)

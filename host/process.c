@@ -173,7 +173,9 @@ int process_run(const char *const *argv, char *out, size_t out_len, char *err, s
 		return ret;
 	}
 	ret = process_start(
-		&(struct process_spec){.argv = argv, .out = outs[1], .err = errs[1], .listen = -1, .pass = -1}, &pid);
+		&(struct process_spec){
+			.argv = argv, .out = outs[1], .err = errs[1], .listen = -1, .pass = -1},
+		&pid);
 	close(outs[1]);
 	close(errs[1]);
 	if (ret) {

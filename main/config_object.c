@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "main/image.h"
+
 #define IMAGE_MEMORY GIB(1)
 
 /* ---- every string in it ---- */
@@ -218,6 +220,21 @@ static bool given(const struct vm_config *config, const char *name)
 	return config->given & BIT(config_find_key(&config_table, name, strlen(name)) - config_table.keys);
 }
 
+/* A bare name is that of an image in the user's folder; a file that is not there is complained of later. */
+static int find_image(char **path)
+{
+	char found[PATH_MAX], *copy;
+
+	if (image_find(*path, found, NULL))
+		return 0;
+	copy = strdup(found);
+	if (!copy)
+		return -ENOMEM;
+	free(*path);
+	*path = copy;
+	return 0;
+}
+
 static int image_first(struct vm_config *config, struct err *err)
 {
 	char *path = strdup(config->image);
@@ -250,6 +267,8 @@ int config_finish(struct vm_config *config, struct err *err)
 	int ret = 0;
 
 	if (config->image)
+		ret = find_image(&config->image);
+	if (config->image && !ret)
 		ret = image_defaults(config, err);
 	for (unsigned i = 0; config->snapshot && i < config->ndisks; i++)
 		config->disk[i].snapshot = true;
@@ -262,6 +281,8 @@ int config_finish(struct vm_config *config, struct err *err)
 	for (unsigned i = 0; !ret && i < config->ndisks; i++) {
 		if (!config->disk[i].path)
 			ret = err_set(err, EINVAL, "disk %u has no path", i);
+		else
+			ret = find_image(&config->disk[i].path);
 	}
 	for (unsigned i = 0; !ret && i < config->nshares; i++) {
 		if (!config->share[i].path || !config->share[i].tag)

@@ -85,7 +85,8 @@ int machine_add_disks(struct machine *m, struct err *err)
 			return ret;
 		ret = attach(m, &config->disk[i], m->disk[i]);
 		if (ret)
-			err_set(err, -ret, "disk %s cannot be added: %s", config->disk[i].path, strerror(-ret));
+			err_set(err, -ret, "disk %s cannot be added: %s", config->disk[i].path,
+				strerror(-ret));
 	}
 	return ret;
 }

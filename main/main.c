@@ -10,6 +10,7 @@
 #include "main/command.h"
 #include "main/console.h"
 #include "main/doctor.h"
+#include "main/image.h"
 #include "main/ps.h"
 #include "main/run.h"
 #include "main/stop.h"
@@ -43,6 +44,11 @@ static const struct command *const commands[] = {
 	&command_inspect,
 	&command_stats,
 	&command_rename,
+	&command_image_create,
+	&command_image_convert,
+	&command_image_info,
+	&command_image_resize,
+	&command_image_list,
 	&command_doctor,
 	NULL,
 };

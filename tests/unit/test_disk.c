@@ -18,7 +18,8 @@ static void what_is_written_is_read(void **state)
 {
 	struct fixture *f = *state;
 	static u8 data[5 * BLOCK], back[5 * BLOCK];
-	struct request r = {.iov = {{back, 512}, {back + 512, BLOCK + 24}, {back + 536 + BLOCK, 4 * BLOCK - 536}},
+	struct request r = {
+		.iov = {{back, 512}, {back + 512, BLOCK + 24}, {back + 536 + BLOCK, 4 * BLOCK - 536}},
 		.r.niov = 3};
 
 	assert_int_equal(f->disk->size, SIZE);

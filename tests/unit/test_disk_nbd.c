@@ -27,7 +27,8 @@ static void every_format(void **state)
 	static u8 data[KIB(128)], back[KIB(128)];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(formats); i++) {
-		struct request r = {.iov = {{back, 512}, {back + 512, 1000}, {back + 1512, sizeof(back) - 1512}},
+		struct request r = {
+			.iov = {{back, 512}, {back + 512, 1000}, {back + 1512, sizeof(back) - 1512}},
 			.r.niov = 3};
 		char command[100];
 
