@@ -18,7 +18,7 @@
 #define CLIENTS 16
 #define FRAME_NS 33000000 /* 30 pictures a second */
 #define SLOW_NS 100000000 /* while nothing changes */
-#define PATIENCE_MS 3000 /* for a client that stops in the midst of a message */
+#define PATIENCE_MS 10000 /* for a client that stops in the midst of a message */
 #define FIRST_WIDTH 720
 #define FIRST_HEIGHT 400
 

@@ -6,6 +6,7 @@
 #include "dev/i8042.h"
 #include "dev/pci/host.h"
 #include "dev/vga.h"
+#include "dev/virtio/input.h"
 
 bool machine_has_display(const struct machine *m)
 {
@@ -30,6 +31,19 @@ static int add_vga(struct machine *m)
 	return ret ? ret : pci_plug(m->pci, &m->display.vga->pci, PCI_ANY);
 }
 
+static int add_virtio(struct machine *m, enum input_kind kind)
+{
+	struct input_sink *sink;
+	struct virtio *vdev;
+	int ret = virtio_input_create(&m->vm, kind, &vdev, &sink);
+
+	if (!ret)
+		ret = virtio_plug(vdev, m->pci);
+	if (!ret)
+		input_add(&m->display.input, sink);
+	return ret;
+}
+
 static int open_vnc(struct machine *m, struct err *err)
 {
 	const struct vnc_config vnc = {
@@ -51,6 +65,10 @@ int machine_add_display(struct machine *m, struct err *err)
 		return 0;
 	add_ps2(m);
 	ret = add_vga(m);
+	if (!ret && m->config->virtio_input)
+		ret = add_virtio(m, INPUT_KEYBOARD);
+	if (!ret && m->config->virtio_input)
+		ret = add_virtio(m, INPUT_TABLET);
 	return ret ? ret : open_vnc(m, err);
 }
 

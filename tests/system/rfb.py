@@ -76,6 +76,7 @@ class Rfb:
         self.send(struct.pack(">BBHHHH", 3, incremental, 0, 0, self.width, self.height))
 
     def rectangle(self):
+        """True if it was a picture's part, or its size."""
         x, y, w, h, encoding = self.unpack(">HHHHi")
         if encoding == DESKTOP_SIZE:
             self.resize(w, h)
@@ -88,14 +89,13 @@ class Rfb:
                 self.pixels[start:start + w * 4] = self.get(w * 4)
         else:
             raise ValueError(f"encoding {encoding} was not asked for")
+        return encoding != QEMU_KEYS
 
     def receive(self):
         """One message of the server; True if it was a picture's part."""
         kind = self.unpack(">B")[0]
         if kind == 0:
-            for _ in range(self.unpack(">xH")[0]):
-                self.rectangle()
-            return True
+            return any([self.rectangle() for _ in range(self.unpack(">xH")[0])])
         if kind == 3:
             self.get(self.unpack(">xxxI")[0])
         elif kind != 2:
@@ -156,32 +156,33 @@ class Rfb:
 
 
 class Font:
-    """Reads text off a screen: 8x16 glyphs, in cells of 8 or 9 pixels."""
+    """Reads text off a screen: 8x16 glyphs, in cells of 8 or 9 pixels; similar fonts will do."""
+    FAR = 24  # bits of the 128 that may differ
 
     def __init__(self, source):
         """source: the C file with the glyphs."""
         with open(source, encoding="utf-8") as file:
             data = bytes(int(byte, 16) for byte in re.findall(r"0x([0-9a-f]{2}),", file.read()))
-        self.glyphs = {}
-        for code in range(255, -1, -1):
-            char = chr(code) if 32 <= code < 127 else " " if code in (0, 255) else "\ufffd"
-            self.glyphs[data[code * 16:code * 16 + 16]] = char
+        self.known = [(int.from_bytes(data[code * 16:code * 16 + 16], "big"), chr(code)) for code in range(32, 127)]
+        self.seen = {bits: char for bits, char in self.known}
+
+    def glyph(self, bits):
+        if bits not in self.seen:
+            distance, char = min(((bits ^ other).bit_count(), char) for other, char in self.known)
+            self.seen[bits] = char if distance <= self.FAR else "\ufffd"
+        return self.seen[bits]
 
     def cell(self, screen, left, top):
-        """A cell's character, whatever its two colours are."""
+        """A cell's character; its paper is the colour that it has most of."""
         start = (top * screen.width + left) * 4
-        rows = []
-        for row in range(16):
-            at = start + row * screen.width * 4
-            rows.append([bytes(screen.pixels[at + x * 4:at + x * 4 + 3]) for x in range(8)])
-        colours = {pixel for row in rows for pixel in row}
-        if len(colours) > 2:
-            return "\ufffd"
-        for ink in colours if len(colours) == 2 else [None]:
-            bits = bytes(sum(0x80 >> x for x in range(8) if row[x] == ink) for row in rows)
-            if bits in self.glyphs:
-                return self.glyphs[bits]
-        return "\ufffd"
+        line = screen.width * 4
+        pixels = [bytes(screen.pixels[at:at + 3]) for row in range(16)
+                  for at in range(start + row * line, start + row * line + 32, 4)]
+        paper = max(set(pixels), key=pixels.count)
+        bits = 0
+        for pixel in pixels:
+            bits = bits << 1 | (pixel != paper)
+        return self.glyph(bits)
 
     def text(self, screen):
         width = 9 if screen.width % 9 == 0 and screen.width % 640 else 8
