@@ -104,9 +104,13 @@ static void log_rotate(struct log *log)
 {
 	char old[PATH_MAX + 2];
 
-	close(log->fd);
 	snprintf(old, sizeof(old), "%s.1", log->path);
-	rename(log->path, old);
+	/* Where files may not be renamed (the sandbox, in a folder of the user's), it starts over. */
+	if (rename(log->path, old) && !ftruncate(log->fd, 0)) {
+		log->size = 0;
+		return;
+	}
+	close(log->fd);
 	if (log_open(log) && log->fd >= 0)
 		close(log->fd);
 }

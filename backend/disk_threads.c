@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "backend/disk_raw.h"
+#include "host/sandbox.h"
 
 #define THREADS 4
 #define DEPTH 64
@@ -61,6 +62,7 @@ static void *worker(void *arg)
 	pthread_mutex_lock(&t->lock);
 	while ((call = take(t))) {
 		pthread_mutex_unlock(&t->lock);
+		sandbox_join();
 		call->result = disk_call_run(call);
 		pthread_mutex_lock(&t->lock);
 		call->next = t->done;

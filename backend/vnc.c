@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "host/loop.h"
+#include "host/sandbox.h"
 
 #define CLIENTS 16
 #define FRAME_NS 33000000 /* 30 pictures a second */
@@ -343,6 +344,7 @@ static void client_ready(void *arg, u32 events)
 {
 	struct client *client = arg;
 
+	sandbox_join();
 	(void)events;
 	if (!client->cl)
 		return;
@@ -393,9 +395,11 @@ static enum rfbNewClientAction on_new(rfbClientPtr cl)
 static void knock(void *arg, u32 events)
 {
 	struct vnc *vnc = arg;
-	int fd = accept4(vnc->listener.fd, NULL, NULL, SOCK_CLOEXEC);
+	int fd;
 
 	(void)events;
+	sandbox_join();
+	fd = accept4(vnc->listener.fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd >= FD_SETSIZE) /* the library keeps its sockets in such a set */
 		close(fd);
 	else if (fd >= 0)

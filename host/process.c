@@ -67,6 +67,31 @@ __attribute__((noreturn)) static void become(const struct process_spec *spec, pi
 
 /* ---- in the parent ---- */
 
+#define CHILDREN 32
+
+static pid_t children[CHILDREN]; /* 0: free; one too many is only not in the list */
+
+static void replace_child(pid_t old, pid_t new)
+{
+	unsigned i = 0;
+
+	while (i < CHILDREN && children[i] != old)
+		i++;
+	if (i < CHILDREN)
+		children[i] = new;
+}
+
+unsigned process_list(pid_t *pids, unsigned max)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < CHILDREN && n < max; i++) {
+		if (children[i])
+			pids[n++] = children[i];
+	}
+	return n;
+}
+
 int process_start(const struct process_spec *spec, pid_t *pid)
 {
 	pid_t parent = getpid(), child = fork();
@@ -75,6 +100,7 @@ int process_start(const struct process_spec *spec, pid_t *pid)
 		return -errno;
 	if (!child)
 		become(spec, parent);
+	replace_child(0, child);
 	*pid = child;
 	return 0;
 }
@@ -92,6 +118,7 @@ int process_wait(pid_t pid)
 		if (errno != EINTR)
 			return -errno;
 	}
+	replace_child(pid, 0);
 	return status_of(status);
 }
 
@@ -102,8 +129,10 @@ void process_stop(pid_t pid, unsigned seconds)
 
 	kill(pid, SIGTERM);
 	for (unsigned i = 0; i < 200 * seconds; i++) {
-		if (waitpid(pid, &status, WNOHANG))
+		if (waitpid(pid, &status, WNOHANG)) {
+			replace_child(pid, 0);
 			return;
+		}
 		nanosleep(&moment, NULL);
 	}
 	kill(pid, SIGKILL);

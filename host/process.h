@@ -20,6 +20,8 @@ struct process_spec {
 	int pass; /* becomes its descriptor 3; -1: none; not together with listen */
 };
 
+/* Those that process_start has started and nobody has waited for. Returns how many. */
+unsigned process_list(pid_t *pids, unsigned max);
 /* 0 or -errno (the fork's); a program that cannot be run says so on err and ends with 127. */
 int process_start(const struct process_spec *spec, pid_t *pid);
 /* Waits for its end. Its status as a shell has it: 128 + N killed by signal N. */

@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <stdatomic.h>
 
+#include "host/sandbox.h"
+
 static void *work(void *arg)
 {
 	struct worker *worker = arg;
@@ -14,6 +16,7 @@ static void *work(void *arg)
 			; /* a debugger's EINTR */
 		if (atomic_load(&worker->stop))
 			return NULL;
+		sandbox_join();
 		atomic_store(&worker->posted, false); /* before run: what comes during it counts anew */
 		worker->run(worker->arg);
 	}

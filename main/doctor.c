@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "host/sandbox.h"
 #include "main/engines.h"
 #include "main/images.h"
 
@@ -16,6 +17,20 @@ static void show_image(const char *name)
 		printf("image   %-13s missing: %s\n", name, err.text);
 	else
 		printf("image   %-13s %s\n", name, path);
+}
+
+static void show_sandbox(void)
+{
+	int version = sandbox_landlock_version();
+
+	printf("sandbox %-10s %-3s %s\n", "seccomp", sandbox_has_seccomp() ? "yes" : "no",
+		sandbox_has_seccomp() ? "system calls are filtered" : "this kernel filters no system calls");
+	if (version)
+		printf("sandbox %-10s yes version %d: files%s are guarded\n", "landlock", version,
+			version >= 4 ? " and TCP ports" : "");
+	else
+		printf("sandbox %-10s no  this kernel does not have it (5.13 and later, CONFIG_SECURITY_LANDLOCK, lsm=landlock)\n",
+			"landlock");
 }
 
 /* Exit status 0 when there is an engine. */
@@ -32,6 +47,7 @@ static int doctor(const struct invocation *call)
 		if (report[i].usable && !first)
 			first = report[i].name;
 	}
+	show_sandbox();
 	show_image(DEFAULT_KERNEL);
 	show_image(DEFAULT_INITRD);
 	printf("mullion run takes %s\n", first ? first : "none of them: this machine cannot run VMs");

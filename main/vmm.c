@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "host/log.h"
+#include "main/confine.h"
 #include "main/control.h"
 #include "main/dump.h"
 #include "main/engines.h"
@@ -214,11 +215,19 @@ static int open_log(const struct vmm *r)
 	return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
+/* What takes the terminal's place, while such files can be opened. */
+static int prepare_detach(struct vmm *r, struct err *err)
+{
+	r->null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	r->log = open_log(r);
+	return r->null < 0 || r->log < 0 ? err_set(err, errno, "cannot open the log: %s", strerror(errno)) : 0;
+}
+
 /* The VM runs: from here on it has no terminal and no folder, and whoever started it may go. */
 static int detach(struct vmm *r)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC), log = open_log(r);
-	int ret = null < 0 || log < 0 || chdir("/") ? -errno : 0;
+	int null = r->null, log = r->log;
+	int ret = chdir("/") ? -errno : 0;
 
 	if (!ret && write(r->start->ready, "", 1) != 1)
 		ret = -EPIPE; /* he has gone already */
@@ -393,7 +402,11 @@ static int set_up(struct vmm *r, struct err *err)
 		ret = loop_timer_init(&r->loop, &r->stop_timer, stop_step, r);
 	if (!ret)
 		ret = prepare(r, err);
-	return ret ? ret : start_timeout(r);
+	if (!ret)
+		ret = start_timeout(r);
+	if (!ret && r->start->detached)
+		ret = prepare_detach(r, err);
+	return ret ? ret : vmm_confine(r, err);
 }
 
 int vmm_run(const struct vmm_start *start)

@@ -27,6 +27,7 @@ struct vmm {
 	struct machine machine;
 	struct kernel_files files;
 	char console_log[PATH_MAX];
+	int null, log; /* of a VM in the background: what becomes its standard input, output and error */
 
 	struct state_claim claim;
 	struct ctl_server control;

@@ -109,7 +109,10 @@ static void *vcpu_main(void *arg)
 	struct vcpu *vcpu = arg;
 	struct vm *vm = vcpu->vm;
 	const struct engine_ops *engine = vm->engine;
+	char name[16];
 
+	snprintf(name, sizeof(name), "vcpu%u", vcpu->id);
+	pthread_setname_np(pthread_self(), name);
 	engine->regs_put(vcpu);
 	while (atomic_load(&vm->stop) == VM_RUNNING)
 		handle_exit(vcpu, engine->run(vcpu));
@@ -123,7 +126,6 @@ static void *vcpu_main(void *arg)
  */
 int vcpu_start(struct vcpu *vcpu)
 {
-	char name[16];
 	int ret;
 
 	vcpu->started = true;
@@ -132,8 +134,6 @@ int vcpu_start(struct vcpu *vcpu)
 		vcpu->started = false;
 		return -ret;
 	}
-	snprintf(name, sizeof(name), "vcpu%u", vcpu->id);
-	pthread_setname_np(vcpu->thread, name);
 	return 0;
 }
 
