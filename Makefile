@@ -65,7 +65,7 @@ images:
 	@scripts/setup run
 	@scripts/images all
 
-# The program, its manual page, and the default VM's kernel and initramfs.
+# The program, its manual pages, completion, the schema of VM files, and the default VM's kernel and initramfs.
 install: build
 	@scripts/setup run
 	@scripts/images default
@@ -73,6 +73,10 @@ install: build
 	@ninja -C $(BUILD) --quiet
 	@meson install -C $(BUILD) --no-rebuild --quiet
 	@install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/mullion images/vmlinuz-cloud images/initrd.img
+	@$(BUILD)/mullion schema >$(BUILD)/vm.schema.json
+	@install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/mullion $(BUILD)/vm.schema.json
+	@$(BUILD)/mullion completion bash >$(BUILD)/completion.bash
+	@install -D -m 644 $(BUILD)/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/mullion
 
 # Names for editors, manual pages, and how much of the code the tests reach.
 tags:

@@ -62,7 +62,7 @@ struct command {
 	int (*run)(const struct invocation *call); /* returns the exit status */
 };
 
-/* The table ends with NULL. */
+/* A table ends with NULL. The one in main.c holds all, those of a group side by side. */
 typedef const struct command *const *command_table;
 
 /*
@@ -74,5 +74,5 @@ int command_parse(command_table table, int argc, char **argv, struct invocation 
 /* One command's help; all commands' (group: only those that begin with that word). */
 void command_help(const struct command *command, FILE *out);
 void command_list(command_table table, const char *group, FILE *out);
-/* Text that a shell's completion is. */
-void command_completion(command_table table, FILE *out);
+
+extern const struct command *const commands[];

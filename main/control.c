@@ -194,7 +194,7 @@ static int console(struct ctl_call *call, struct err *err)
 	return 0;
 }
 
-static const struct ctl_command commands[] = {
+static const struct ctl_command requests[] = {
 	{"status", status},
 	{"inspect", inspect},
 	{"stats", stats},
@@ -209,7 +209,7 @@ static const struct ctl_command commands[] = {
 
 static void request(void *ctx, struct ctl_client *client, char *line, size_t len)
 {
-	ctl_handle(commands, ctx, client, line, len);
+	ctl_handle(requests, ctx, client, line, len);
 }
 
 int control_open(struct vmm *vmm, const char *path, struct err *err)

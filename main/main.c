@@ -13,6 +13,7 @@
 #include "main/image.h"
 #include "main/ps.h"
 #include "main/run.h"
+#include "main/show.h"
 #include "main/stop.h"
 
 /* A closed standard descriptor would be taken by the next file that we open. */
@@ -31,7 +32,7 @@ static void fill_standard_descriptors(void)
 }
 
 /* In the order of --help. */
-static const struct command *const commands[] = {
+const struct command *const commands[] = {
 	&command_run,
 	&command_create,
 	&command_start,
@@ -50,6 +51,8 @@ static const struct command *const commands[] = {
 	&command_image_resize,
 	&command_image_list,
 	&command_doctor,
+	&command_schema,
+	&command_completion,
 	NULL,
 };
 
