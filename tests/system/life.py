@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 
-from machine import FIRST_LINE, MULLION, PROMPT, case, clean, expect
+from machine import FIRST_LINE, MULLION, PROMPT, ROOT, case, clean, expect
 
 
 class Home:
@@ -345,3 +345,58 @@ def foreground():
         result = subprocess.run([MULLION, "run"], env={**home.env, "XDG_RUNTIME_DIR": "/proc/nowhere"}, input=b"exit\n",
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, check=False)
         expect(result.returncode == 0 and FIRST_LINE in clean(result.stdout), "no folders", clean(result.stderr))
+
+
+# ---- what is said about all this ----
+
+def commands():
+    """The names that mullion --help lists."""
+    with Home() as home:
+        lines = home.good("--help").split("\n")
+    return [line.split("  ")[1] for line in lines if line.startswith("  ") and not line.startswith("   ")]
+
+
+@case("life: manual, schema and help name every key and command")
+def documents():
+    with Home() as home:
+        schema = json.loads(home.good("schema"))
+        usage = home.good("run", "--help")
+
+    def page(name):
+        with open(os.path.join(ROOT, "man", name), encoding="utf-8") as file:
+            return file.read().replace("\\-", "-")
+
+    missing = []
+    for name in [line.split(" [")[0] for line in commands()]:
+        words = name.split()
+        while words[-1].upper() == words[-1] or words[-1].endswith("..."):
+            words.pop()
+        missing += [f"mullion.1: {word}" for word in words if word not in page("mullion.1")]
+    for key, property_ in schema["properties"].items():
+        missing += [f"mullion-run.1: --{key}"] if f"--{key}" not in page("mullion-run.1") else []
+        missing += [f"run --help: {key}"] if key not in usage else []
+        missing += [f"mullion-vm.5: {key}"] if key not in page("mullion-vm.5") else []
+        for nested in property_.get("items", {}).get("properties", {}):
+            missing += [f"mullion-vm.5: {key}.{nested}"] if f"\n.B {nested}\n" not in page("mullion-vm.5") else []
+        missing += [f"schema: {key} says nothing"] if not property_["description"] else []
+    expect(schema["additionalProperties"] is False and not missing, "\n".join(missing), "")
+
+
+@case("life: completion")
+def completion():
+    wanted = {
+        "mullion sto": "stop", "mullion image in": "info", "mullion run --engine me": "metal",
+        "mullion run --net ta": "tap:", "mullion run --disk a.img,bu": "a.img,bus=", "mullion stop --ti": "--time",
+        "mullion run --no-bal": "--no-balloon", "mullion ps --format js": "json", "mullion start fir": "first",
+        "mullion run --kernel /etc/hostn": "/etc/hostname",
+    }
+    with Home() as home:
+        home.good("create", "--name", "first")
+        script = home.file("completion", home.good("completion", "bash"))
+        env = {**home.env, "PATH": f"{os.path.dirname(MULLION)}:{os.environ['PATH']}"}
+        for line, word in wanted.items():
+            done = subprocess.run(["bash", "-c", f"source {script}; COMP_WORDS=({line}); "
+                                   "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _mullion; echo ${COMPREPLY[*]}"],
+                                  env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+            expect(done.stdout.split() == [word] and not done.stderr, line, f"{done.stdout}\n{done.stderr}")
+        home.bad("there is only bash", "completion", "fish")
