@@ -136,26 +136,29 @@ static struct ctl_client *free_client(struct ctl_server *server)
 	return NULL;
 }
 
+struct ctl_client *ctl_add_client(struct ctl_server *server, int fd)
+{
+	struct ctl_client *client = free_client(server);
+
+	if (!client)
+		return NULL;
+	client->in = malloc(CTL_LINE_MAX); /* connections are rare; most VMs never see one */
+	client->source = (struct loop_source){.fd = fd, .ready = client_ready, .arg = client};
+	if (client->in && !loop_add(server->loop, &client->source, EPOLLIN))
+		return client;
+	client->source.fd = -1;
+	forget(client);
+	return NULL;
+}
+
 static void connected(void *arg, u32 events)
 {
 	struct ctl_server *server = arg;
 	int fd = unix_accept(server->listener.fd);
-	struct ctl_client *client = free_client(server);
 
 	(void)events;
-	if (fd < 0)
-		return;
-	if (!client) {
+	if (fd >= 0 && !ctl_add_client(server, fd))
 		close(fd);
-		return;
-	}
-	client->in = malloc(CTL_LINE_MAX); /* connections are rare; most VMs never see one */
-	client->source = (struct loop_source){.fd = fd, .ready = client_ready, .arg = client};
-	if (!client->in || loop_add(server->loop, &client->source, EPOLLIN)) {
-		client->source.fd = -1;
-		forget(client);
-		close(fd);
-	}
 }
 
 int ctl_listen(struct ctl_server *server, struct loop *loop, const char *path,

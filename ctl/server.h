@@ -37,6 +37,8 @@ struct ctl_server {
 int ctl_listen(struct ctl_server *server, struct loop *loop, const char *path,
 	void (*request)(void *, struct ctl_client *, char *, size_t), void *ctx, struct err *err);
 void ctl_close(struct ctl_server *server);
+/* A connection (non-blocking) from elsewhere. NULL: there are too many; fd stays the caller's. */
+struct ctl_client *ctl_add_client(struct ctl_server *server, int fd);
 /* An answer; its newline is added. */
 void ctl_send(struct ctl_client *client, const char *line);
 /* To all clients with .events. */

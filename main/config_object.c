@@ -118,13 +118,15 @@ static const char *take_part(const char *text, char *part, size_t len)
 	size_t n = 0;
 
 	for (; *text; text++) {
-		if (*text == ',' && *++text != ',')
-			break;
+		if (*text == ',' && *++text != ',') {
+			part[n] = 0;
+			return text;
+		}
 		if (n + 1 < len)
 			part[n++] = *text;
 	}
 	part[n] = 0;
-	return text[-1] == ',' || *text ? text : NULL;
+	return NULL;
 }
 
 static int unknown_part(const struct config_key *list, const char *name, struct err *err)

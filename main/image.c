@@ -167,7 +167,7 @@ static int create(const char *word, const char *size, struct err *err)
 {
 	const char *kind = format ? format : disk_format_of_name(word),
 		   *argv[ARGS] = {"qemu-img", "create", "-q"};
-	const char *backing_format;
+	const char *backing_format = NULL;
 	char path[PATH_MAX], draft[PATH_MAX], found[PATH_MAX], base[PATH_MAX], bytes[32];
 	unsigned n = 3;
 	int ret;

@@ -330,6 +330,9 @@ static void wrong_usage(void **state)
 	refused("run --net user,queues=9", "from 1 to 8");
 	refused("run --net user,modle=e1000", "--net: unknown key modle; did you mean model?");
 	refused("run --disk=", "--disk needs a file");
+	refused("run --disk=x,", "--disk: unknown key");
+	assert_int_equal(parse("run --disk=x,,"), 0);
+	assert_string_equal(config.disk[0].path, "x,");
 	refused("run --disk x,readonly=maybe", "yes or no");
 	refused("run --disk x,bus", "--disk bus needs a value");
 	refused("run --disk x,format=iso", "there are raw");
