@@ -10,6 +10,7 @@
 
 #include "backend/console_hub.h"
 #include "ctl/request.h"
+#include "dev/virtio/balloon.h"
 #include "main/machine_console.h"
 
 #define STOP_SECONDS 30
@@ -162,6 +163,39 @@ static int power_button(struct ctl_call *call, struct err *err)
 	return 0;
 }
 
+/* With a target, the guest is to give that much; in any case, how things stand. */
+static int balloon(struct ctl_call *call, struct err *err)
+{
+	struct vmm *vmm = call->ctx;
+	struct virtio *vdev = vmm->machine.balloon;
+	const struct balloon_figures *figures;
+	u64 target;
+	int ret;
+
+	if (!vdev)
+		return err_set(err, ENOTSUP, "%s has no balloon; --balloon gives it one", vmm->config.name);
+	figures = virtio_balloon_figures(vdev);
+	target = figures->target;
+	ret = ctl_arg_number(call, "target", vmm->config.memory, &target, err);
+	if (ret)
+		return ret;
+	if (!vm_trylock(&vmm->machine.vm))
+		return err_set(err, EBUSY, "the machine is busy; try again");
+	if (target != figures->target)
+		virtio_balloon_set(vdev, target);
+	virtio_balloon_refresh(vdev);
+	cJSON_AddNumberToObject(call->result, "target", (double)figures->target);
+	cJSON_AddNumberToObject(call->result, "actual", (double)figures->actual);
+	cJSON_AddNumberToObject(call->result, "reported", (double)figures->reported);
+	cJSON_AddNumberToObject(call->result, "dropped", (double)figures->dropped);
+	if (figures->stat[BALLOON_FREE] != UINT64_MAX)
+		cJSON_AddNumberToObject(call->result, "free", (double)figures->stat[BALLOON_FREE]);
+	if (figures->stat[BALLOON_AVAILABLE] != UINT64_MAX)
+		cJSON_AddNumberToObject(call->result, "available", (double)figures->stat[BALLOON_AVAILABLE]);
+	pthread_mutex_unlock(&vmm->machine.vm.lock);
+	return 0;
+}
+
 static int subscribe(struct ctl_call *call, struct err *err)
 {
 	bool on = true;
@@ -202,6 +236,7 @@ static const struct ctl_command requests[] = {
 	{"kill", kill_now},
 	{"reset", reset},
 	{"power-button", power_button},
+	{"balloon", balloon},
 	{"subscribe", subscribe},
 	{"console", console},
 	{0},

@@ -12,6 +12,7 @@ import metal  # noqa: F401
 import metal_guests  # noqa: F401
 import screen  # noqa: F401
 import shares  # noqa: F401
+import virtio  # noqa: F401
 from machine import (CASES, FIRST_LINE, IMAGES, LONG, MULLION, PROMPT, Failure, Terminal, case, clean, expect, image,
                      kernel_options, mullion)
 

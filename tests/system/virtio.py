@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+"""virtio devices under Debian's cloud kernel with its stock drivers, and under a driver that breaks the rules."""
+import hashlib
+import json
+import os
+import re
+import socket
+import subprocess
+import tempfile
+import time
+
+from machine import LONG, MULLION, PROMPT, ROOT, Failure, Terminal, case, expect, kernel_options, mullion
+
+SIZE = 64 << 20
+
+
+def virtio_options(append=""):
+    return kernel_options(initrd="initrd-virtio.img", append=append)
+
+
+def digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+class Disk:
+    """A raw image with random contents."""
+
+    def __init__(self, size=SIZE):
+        self.file = tempfile.NamedTemporaryFile(prefix="mullion-virtio-", suffix=".raw")
+        self.file.write(os.urandom(size))
+        self.file.flush()
+        self.path = self.file.name
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+    def bytes(self, start=0, end=None):
+        with open(self.path, "rb") as file:
+            data = file.read()
+        return data[start:end]
+
+    def blocks(self):
+        return os.stat(self.path).st_blocks
+
+
+def guest(commands, *options, append=""):
+    done = mullion("run", "--no-reboot", *virtio_options(append), *options, stdin=commands.encode())
+    expect(done.status == 0, "exit status", done)
+    return done
+
+
+@case("virtio-blk: contents both ways, flush, serial")
+def blk_contents():
+    with Disk() as disk:
+        whole = digest(disk.bytes())
+        done = guest("echo sum $(sha256sum </dev/vda); echo serial $(cat /sys/block/vda/serial)\n"
+                     "echo cache $(cat /sys/block/vda/queue/write_cache)\n"
+                     "dd if=/dev/urandom of=/tmp/new bs=1M count=8 2>/dev/null; echo new $(sha256sum </tmp/new)\n"
+                     "dd if=/tmp/new of=/dev/vda bs=64k seek=5 conv=fsync 2>/dev/null && echo written\n"
+                     "echo 3 >/proc/sys/vm/drop_caches\n"
+                     "echo again $(dd if=/dev/vda bs=64k skip=5 count=128 2>/dev/null | sha256sum)\n",
+                     "--disk", f"{disk.path},serial=TESTDISK01", "--stats")
+        expect(f"sum {whole}" in done.out, "the guest reads something else", done)
+        expect("serial TESTDISK01" in done.out and "cache write back" in done.out, "serial or cache", done)
+        new = re.search(r"^new (\w+)", done.out, re.M).group(1)
+        expect("written\n" in done.out and f"again {new}" in done.out, "the guest reads back something else", done)
+        expect(digest(disk.bytes(5 << 16, (5 << 16) + (8 << 20))) == new, "the image holds something else", done)
+        counters = re.search(r"virtio-blk .*queue 0: kicks (\d+) chains (\d+) interrupts (\d+)", done.err)
+        expect(counters and int(counters[2]) >= int(counters[3]) > 0, "no counters in --stats", done)
+
+
+@case("virtio-blk: discard gives the space back")
+def blk_discard():
+    with Disk() as disk:
+        before = disk.blocks()
+        done = guest("blkdiscard -o 8388608 -l 33554432 /dev/vda && echo discarded\n"
+                     "echo sum $(dd if=/dev/vda bs=1M skip=8 count=32 2>/dev/null | sha256sum)\n",
+                     "--disk", disk.path)
+        expect("discarded\n" in done.out and f"sum {digest(bytes(32 << 20))}" in done.out, "no discard", done)
+        expect(disk.blocks() <= before - 60000, f"{before} blocks before, {disk.blocks()} afterwards", done)
+
+
+@case("virtio-blk: ext4 on a throw-away disk, and a disk that is read-only")
+def blk_modes():
+    with Disk() as first, Disk(1 << 20) as second:
+        sums = digest(first.bytes()), digest(second.bytes())
+        done = guest("mke2fs -q /dev/vda 2>/dev/null; mkdir /mnt; mount -t ext4 /dev/vda /mnt && echo mounted\n"
+                     "cp /bin/busybox /mnt/; sync; umount /mnt; mount -t ext4 -o ro /dev/vda /mnt\n"
+                     "cmp /bin/busybox /mnt/busybox && echo same\n"
+                     "dd if=/dev/zero of=/dev/vdb bs=512 count=1 2>&1; echo ro $(cat /sys/block/vdb/ro)\n"
+                     f"[ $(sha256sum </dev/vdb | cut -d' ' -f1) = {sums[1]} ] && echo untouched\n",
+                     "--disk", f"{first.path},snapshot", "--disk", f"{second.path},readonly")
+        for word in ("mounted", "same", "ro 1", "untouched"):
+            expect(f"\n{word}\n" in done.out, word, done)
+        expect(sums == (digest(first.bytes()), digest(second.bytes())), "an image has changed", done)
+
+
+@case("virtio-rng")
+def rng():
+    done = guest("echo current $(cat /sys/class/misc/hw_random/rng_current)\n"
+                 "for i in 1 2; do echo bytes $(dd if=/dev/hwrng bs=1k count=16 2>/dev/null | sha256sum); done\n"
+                 "echo packed $(dd if=/dev/hwrng bs=1k count=64 2>/dev/null | gzip | wc -c)\n", "--rng")
+    sums = re.findall(r"^bytes (\w+)", done.out, re.M)
+    expect("current virtio_rng" in done.out and len(set(sums)) == 2, "no random numbers", done)
+    expect(int(re.search(r"^packed (\d+)", done.out, re.M).group(1)) > 60000, "they can be compressed", done)
+
+
+# ---- balloon ----
+
+def request(path, **arguments):
+    """One request to a VM's control socket; its answer."""
+    with socket.socket(socket.AF_UNIX) as control:
+        control.settimeout(10)
+        control.connect(path)
+        control.sendall(json.dumps(arguments).encode() + b"\n")
+        with control.makefile("r", encoding="utf-8") as answers:
+            return json.loads(answers.readline())["result"]
+
+
+def resident(pid):
+    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def wait_until(condition, what, vm):
+    end = time.monotonic() + 60
+    while not condition():
+        if time.monotonic() > end:
+            raise Failure(f"{what}\n{vm}")
+        time.sleep(0.2)
+
+
+def available(vm):
+    return int(re.search(r"MemAvailable: *(\d+)", vm.run("cat /proc/meminfo")).group(1)) << 10
+
+
+@case("virtio-balloon: memory goes to the host and comes back")
+def balloon():
+    name = f"balloon-{os.getpid()}"
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/mullion-{os.getuid()}"
+    with Terminal("run", "--name", name, "--balloon", "--memory", "512M", *virtio_options()) as vm:
+        vm.wait_for(PROMPT)
+        path = next(path for path in (f"{runtime}/mullion/{name}/control.sock", f"{runtime}/{name}/control.sock")
+                    if os.path.exists(path))
+        # Memory that the guest has used and freed: free-page reporting gives it back within seconds.
+        vm.run("dd if=/dev/zero of=/tmp/big bs=1M count=200 2>/dev/null; rm /tmp/big")
+        wait_until(lambda: request(path, command="balloon")["reported"] > 150 << 20, "no free pages reported", vm)
+        before, used = available(vm), resident(vm.process.pid)
+        request(path, command="balloon", target=256 << 20)
+        wait_until(lambda: request(path, command="balloon")["actual"] == 256 << 20, "no inflation", vm)
+        during = available(vm)
+        if during > before - (200 << 20):
+            raise Failure(f"{before >> 20} MiB were available in the guest, and {during >> 20} still are\n{vm}")
+        if resident(vm.process.pid) > used + (32 << 20):
+            raise Failure(f"{used >> 20} MiB were resident, and {resident(vm.process.pid) >> 20} are\n{vm}")
+        wait_until(lambda: abs(request(path, command="balloon").get("available", 0) - during) < 64 << 20,
+                   "the guest's statistics do not fit what it says itself", vm)
+        request(path, command="balloon", target=0)
+        wait_until(lambda: request(path, command="balloon")["actual"] == 0, "no deflation", vm)
+        if available(vm) < before - (32 << 20):
+            raise Failure(f"{before >> 20} MiB were available in the guest, and {available(vm) >> 20} are\n{vm}")
+        vm.type("exit\n")
+        expect(vm.end() == 0, "exit status", vm)
+
+
+# ---- console ----
+
+@case("virtio-console: a shell on hvc0, beside ttyS0")
+def console():
+    with Terminal("run", "--virtio-console", *virtio_options("console=hvc0")) as vm:
+        vm.wait_for(PROMPT)
+        expect("/dev/hvc0" in vm.run("tty"), "the shell is not on hvc0", vm)
+        text = vm.run("seq 1 20000 | md5sum; seq 1 3000")
+        expect(all(f"\n{n}\n" in text for n in range(2, 3000)), "lines are missing", vm)
+        vm.type("echo ready; wc -c\n")
+        vm.wait_for(r"\nready\n")
+        time.sleep(1)
+        vm.type(("0123456789abcdef" * 3 + "\n") * 40 + "\x04")
+        vm.wait_for(r"\n1960\n")
+        vm.wait_for(PROMPT)
+        expect("to ttyS0" in vm.run("echo to ttyS0 >/dev/ttyS0; sleep 1"), "ttyS0 is silent", vm)
+        vm.type("exit\n")
+        expect(vm.end() == 0, "exit status", vm)
+
+
+# ---- a driver that breaks the rules ----
+
+@case("virtio: a hostile driver")
+def hostile():
+    with Disk(1 << 20) as disk:
+        done = subprocess.run(
+            ["tests/guest/run", "-v", "-i", "virtio", MULLION, "run", "--no-reboot", "--debug-exit", "--timeout", "60",
+             "--rng", "--balloon", "--virtio-console", "--disk", disk.path, "--kernel"], cwd=ROOT,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LONG, check=False, encoding="utf-8", errors="replace")
+        lines = re.findall(r"the driver broke the rules", done.stdout)
+        expect(done.returncode == 0 and "virtio devices: 0x4" in done.stdout, "the image failed", done.stdout)
+        expect(4 <= len(lines) <= 32, f"{len(lines)} lines about it", done.stdout)
