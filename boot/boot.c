@@ -85,12 +85,13 @@ static int load_kernel(struct boot *boot)
 int boot_load(struct space *mem, const struct boot_config *config, struct x86_state *regs, struct err *err)
 {
 	struct boot boot = {.config = config, .mem = mem, .regs = regs, .err = err};
+	const struct boot_inside *inside = config->inside;
 	int ret;
 
 	e820_build(&boot.map, &config->memory);
-	ret = image_open(&boot.kernel, "kernel", config->kernel, err);
+	ret = image_open(&boot.kernel, "kernel", config->kernel, inside ? inside->kernel : -1, err);
 	if (!ret && config->initrd)
-		ret = image_open(&boot.initrd, "initrd", config->initrd, err);
+		ret = image_open(&boot.initrd, "initrd", config->initrd, inside ? inside->initrd : -1, err);
 	if (!ret)
 		ret = load_kernel(&boot);
 	image_close(&boot.initrd);

@@ -8,6 +8,7 @@
 
 #include "boot/e820.h"
 #include "boot/image.h"
+#include "boot/inside.h"
 #include "host/err.h"
 #include "vm/space.h"
 #include "x86/state.h"
@@ -15,6 +16,7 @@
 struct boot_config {
 	const char *kernel;
 	const char *initrd; /* may be NULL */
+	const struct boot_inside *inside; /* of which these two are files; NULL: of the host */
 	const char *command_line;
 	struct boot_memory memory;
 	gpa_t rsdp;

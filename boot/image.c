@@ -10,14 +10,14 @@
 
 #define READ_MAX GIB(1) /* Linux reads a little less than 2 GiB at a time */
 
-int image_open(struct image *image, const char *what, const char *path, struct err *err)
+int image_open(struct image *image, const char *what, const char *path, int fd, struct err *err)
 {
 	struct stat st;
 	int ret = 0;
 
 	*image = (struct image){.path = path, .what = what};
 	/* O_NONBLOCK: a FIFO must not make us wait before we can refuse it. */
-	image->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	image->fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (image->fd < 0)
 		return err_set(err, errno, "cannot open %s %s: %s", what, path, strerror(errno));
 	if (fstat(image->fd, &st))

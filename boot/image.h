@@ -12,8 +12,8 @@ struct image {
 	u64 size;
 };
 
-/* Opens a regular, non-empty file. 0 or -errno. */
-int image_open(struct image *image, const char *what, const char *path, struct err *err);
+/* A regular, non-empty file, by its path, or open already as fd (else -1), which stays the caller's. 0 or -errno. */
+int image_open(struct image *image, const char *what, const char *path, int fd, struct err *err);
 void image_close(struct image *image); /* accepts one that is not open */
 /* Reads exactly len bytes; a file that ends before is truncated. 0 or -errno. */
 int image_read(const struct image *image, u64 offset, void *to, u64 len, struct err *err);

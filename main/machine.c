@@ -290,6 +290,7 @@ int machine_load(struct machine *m, struct err *err)
 	struct boot_config boot = {
 		.kernel = m->kernel,
 		.initrd = m->initrd,
+		.inside = m->inside,
 		.command_line = m->append,
 		.memory = {m->ram_below, m->ram_above, PCI_ECAM_BASE, PCI_ECAM_SIZE},
 		.vga = m->display.vga,

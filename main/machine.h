@@ -51,6 +51,7 @@ struct machine {
 	struct loop_timer timer; /* the VM's clock, while no vCPU covers it */
 	const struct vm_config *config;
 	const char *kernel, *initrd, *append;
+	const struct boot_inside *inside; /* the first two are files in it; NULL: of the host */
 	struct tsc_sample started;
 
 	u8 *ram;

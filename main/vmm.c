@@ -287,7 +287,8 @@ static bool reset(struct vmm *r)
 	r->resets++;
 	machine_reset(&r->machine);
 	loop_restart(&r->loop);
-	if (!machine_load(&r->machine, &err))
+	if ((!r->machine.inside || !kernel_find(&r->machine, &r->files, &err)) &&
+		!machine_load(&r->machine, &err))
 		return true;
 	log_line("%s", err.text);
 	r->machine.vm.stop = VM_ERROR;
@@ -361,6 +362,7 @@ static void finish(struct vmm *r)
 	ctl_close(&r->control);
 	if (r->machine.loop)
 		machine_destroy(&r->machine);
+	kernel_forget(&r->files);
 	loop_timer_fini(&r->loop, &r->stop_timer);
 	loop_timer_fini(&r->loop, &r->timeout);
 	loop_signals_fini(&r->loop, &r->signals);
