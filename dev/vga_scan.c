@@ -26,6 +26,7 @@ enum {
 	CRTC_MODE = 0x17,
 	CRTC_LINE_COMPARE = 0x18,
 	CRTC_NO_CGA_ROWS = 0x01,
+	CRTC_BYTE_MODE = 0x40,
 	CRTC_DOUBLE_SCAN = 0x80,
 
 	ATTR_MODE = 0x10,
@@ -136,6 +137,8 @@ static void draw_linear(const struct vga *vga, const struct vga_mode *mode, unsi
 /* The row's address in units of four bytes: one of each plane. */
 static u32 planar_row(const struct vga *vga, const struct vga_mode *mode, unsigned y)
 {
+	/* CGA keeps the odd rows apart. */
+	u32 odd_rows = vga->crtc[CRTC_MODE] & CRTC_BYTE_MODE ? 0x2000 : 0x1000;
 	u32 at = mode->start;
 	unsigned row;
 
@@ -145,7 +148,7 @@ static u32 planar_row(const struct vga *vga, const struct vga_mode *mode, unsign
 	}
 	row = y / mode->row_scan;
 	if (!(vga->crtc[CRTC_MODE] & CRTC_NO_CGA_ROWS) && !vga_dispi_on(vga))
-		return (at + (row / 2) * mode->stride) / 4 + (row & 1) * 0x2000;
+		return (at + row / 2 * mode->stride) / 4 + (row & 1) * odd_rows;
 	return (at + row * mode->stride) / 4;
 }
 
