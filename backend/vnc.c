@@ -352,6 +352,17 @@ static void client_ready(void *arg, u32 events)
 	client_gone(client->vnc, client);
 }
 
+/* The library does not. */
+static void free_extensions(rfbClientPtr cl)
+{
+	while (cl->extensions) {
+		rfbExtensionData *first = cl->extensions;
+
+		cl->extensions = first->next;
+		free(first);
+	}
+}
+
 static void on_gone(rfbClientPtr cl)
 {
 	struct client *client = cl->clientData;
@@ -360,6 +371,7 @@ static void on_gone(rfbClientPtr cl)
 	if (!client)
 		return;
 	client->cl = NULL;
+	free_extensions(cl);
 	loop_remove(&vnc->loop, &client->source);
 	vnc->nclients--;
 	vnc->buttons = 0;

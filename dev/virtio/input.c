@@ -183,6 +183,8 @@ static void sink_event(struct input_sink *sink, u16 type, u16 code, i32 value)
 
 	if (!sink->listens(sink) || (type == EV_KEY && value == 2))
 		return;
+	if (type == EV_SYN && input->npending == input->complete && !input->full)
+		return; /* of an empty group */
 	if (input->npending == PENDING)
 		input->full = true;
 	else if (!input->full)
