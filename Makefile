@@ -58,7 +58,7 @@ soak:
 bench:
 	@scripts/setup bench
 	@$(MAKE) --no-print-directory build
-	@scripts/images all
+	@scripts/images bench
 	@bench/run $(ARGS)
 
 images:
