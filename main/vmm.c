@@ -81,6 +81,7 @@ static int watch_signals(struct vmm *r)
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGUSR1);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error like others */
 	return loop_signals_init(&r->loop, &r->signals, &set, got_signal, r);
 }
 
