@@ -168,6 +168,10 @@ bool net_pump_receive(struct net_pump *pump, u8 *frame, size_t len, const struct
 {
 	struct net_offload todo = *offload;
 
+	if (todo.gso != NET_GSO_NONE && todo.gso != NET_GSO_TCPV4 && todo.gso != NET_GSO_TCPV6) {
+		pump->rx.dropped++;
+		return true;
+	}
 	if (todo.gso != NET_GSO_NONE && !accepts_gso(&pump->net, todo.gso))
 		return receive_pieces(pump, frame, len, todo.gso_size);
 	if (!(pump->net.accepts & NET_ACCEPTS_CSUM) && !net_csum_complete(frame, len, &todo)) {
