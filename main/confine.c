@@ -65,8 +65,10 @@ static void allow_networks(struct sandbox *sandbox, const struct vm_config *conf
 {
 	char path[PATH_MAX];
 
-	for (unsigned i = 0; i < config->nnets; i++)
-		sandbox->network |= config->net[i].kind == NET_USER || config->net[i].kind == NET_SWITCH;
+	for (unsigned i = 0; i < config->nnets; i++) {
+		sandbox->network |= config->net[i].kind == NET_USER;
+		sandbox->unix_sockets |= config->net[i].kind == NET_SWITCH; /* after the switch was away */
+	}
 	if (!sandbox->network)
 		return;
 	sandbox_allow(sandbox, RESOLVER, SANDBOX_READ);
@@ -90,7 +92,7 @@ int vmm_confine(struct vmm *vmm, struct err *err)
 	allow_states(&sandbox, vmm);
 	allow_shares(&sandbox, config);
 	allow_networks(&sandbox, config);
-	sandbox.unix_sockets = config->vsock_cid;
+	sandbox.unix_sockets |= config->vsock_cid != 0;
 	sandbox.nchildren = process_list(sandbox.child, SANDBOX_CHILDREN);
 	ret = sandbox_enter(&sandbox, err);
 	sandbox_fini(&sandbox);

@@ -7,10 +7,12 @@
 #include <string.h>
 
 #include "backend/net_none.h"
+#include "backend/net_switch.h"
 #include "backend/net_user.h"
 #include "dev/e1000.h"
 #include "dev/pci/host.h"
 #include "dev/virtio/net.h"
+#include "main/network.h"
 
 #define ROM_MAX KIB(512)
 
@@ -53,6 +55,21 @@ static int choose_mac(
 
 /* ---- the parts ---- */
 
+static int open_switch(struct machine *m, const struct net_config *config, const struct net_place *place,
+	struct net_pump **out, struct err *err)
+{
+	char path[PATH_MAX];
+	const struct net_switch_config cable = {
+		.path = path, .vm = m->config->name ? m->config->name : "", .isolated = config->isolated};
+	int ret = 0;
+
+	if (strchr(config->name, '/'))
+		snprintf(path, sizeof(path), "%s", config->name);
+	else
+		ret = network_open(config->name, path, err);
+	return ret ? ret : net_switch_create(place, &cable, out, err);
+}
+
 static int open_backend(struct machine *m, const struct net_config *config, const struct net_place *place,
 	struct net_pump **out, struct err *err)
 {
@@ -67,6 +84,8 @@ static int open_backend(struct machine *m, const struct net_config *config, cons
 	switch (config->kind) {
 	case NET_USER:
 		return net_user_create(place, &user, out, err);
+	case NET_SWITCH:
+		return open_switch(m, config, place, out, err);
 	default:
 		ret = net_none_create(place, out);
 		return ret ? err_set(err, -ret, "out of memory") : 0;

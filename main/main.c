@@ -11,6 +11,7 @@
 #include "main/console.h"
 #include "main/doctor.h"
 #include "main/image.h"
+#include "main/network.h"
 #include "main/ps.h"
 #include "main/run.h"
 #include "main/show.h"
@@ -50,6 +51,10 @@ const struct command *const commands[] = {
 	&command_image_info,
 	&command_image_resize,
 	&command_image_list,
+	&command_network_create,
+	&command_network_ls,
+	&command_network_rm,
+	&command_network_inspect,
 	&command_doctor,
 	&command_schema,
 	&command_completion,
