@@ -9,7 +9,7 @@ import tempfile
 import metal
 from machine import ROOT, Failure, case, expect, image, mullion
 
-RUN = "mullion run --engine metal --memory 128M --timeout 60"
+RUN = "mullion run --engine metal --memory 128M --timeout 120"
 FREE = "awk '/HugePages_Free/ { print \"free: \" $2 }' /proc/meminfo"
 
 
@@ -34,7 +34,7 @@ def primary(script, cpus=2, files=()):
 def want(text, *patterns):
     for pattern in patterns:
         if not re.search(pattern, text):
-            raise Failure(f"no {pattern!r}\n{text[-4000:]}")
+            raise Failure(f"no {pattern!r}\n{text}")
 
 
 @case("metal: a guest's shell, and its second life")
@@ -70,7 +70,7 @@ def killed(options):
 for i in 1 2 3; do
 	{RUN} {options} --kernel /t/strings.img --append tcg >/tmp/log 2>&1 &
 	sleep 0.$i
-	kill -9 $(pidof mullion)
+	kill -9 $!
 	for wait in 1 2 3 4 5 6 7 8 9; do
 		sleep 1
 		[ -z "$(pidof mullion mullion-keeper)" ] && break
