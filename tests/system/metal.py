@@ -12,8 +12,11 @@ from machine import IMAGES, LONG, MULLION, ROOT, Failure, case, clean, image
 HV = os.path.join(ROOT, "build", "hv", "mullion.elf")
 OVMF = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
-PC = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "EPYC", "-m", "1024", "-display", "none",
-      "-serial", "stdio", "-monitor", "none", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4"]
+PC = ["qemu-system-x86_64", "-cpu", "EPYC", "-m", "1024", "-display", "none", "-serial", "stdio", "-monitor", "none",
+      "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4"]
+# docs/decisions.md, "QEMU's CPUs run side by side only where no device moves"
+BARE = ["-M", "q35,sata=off,smbus=off", "-accel", "tcg,thread=multi", "-nodefaults"]
+WHOLE = ["-M", "q35", "-accel", "tcg,thread=single"]
 UEFI = ["-drive", f"if=pflash,format=raw,readonly=on,file={OVMF}",
         "-drive", f"if=pflash,format=raw,snapshot=on,file={OVMF_VARS}"]
 
@@ -31,21 +34,22 @@ def initrd():
     return _initrd
 
 
-def pc(*options, timeout=2 * LONG):
+def pc(*options, machine=BARE, timeout=2 * LONG):
     """Runs the emulated PC until it powers off; returns what its serial line said."""
     try:
-        done = subprocess.run([*PC, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        done = subprocess.run([*PC, *machine, *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL, timeout=timeout)
     except subprocess.TimeoutExpired as error:
-        raise Failure(f"no end after {timeout} s\n{clean(error.stdout)[-3000:]}") from None
+        raise Failure(f"no end after {timeout} s\n{clean(error.stdout)}") from None
     text = clean(done.stdout)
-    if done.returncode or "panic" in text:
-        raise Failure(f"exit status {done.returncode}\n{text[-3000:]}")
+    if done.returncode or re.search("panic[: ]", text):
+        raise Failure(f"exit status {done.returncode}\n{text}")
     return text
 
 
 def args(run):
-    return f'console=ttyS0 quiet run="{run}; poweroff -f"'
+    """On a busy machine Linux finds that the emulated timer does not tick in time, and panics: it is not to look."""
+    return f'console=ttyS0 quiet no_timer_check panic=-1 run="{run}; poweroff -f"'
 
 
 def check(text, way, cpus):
@@ -53,7 +57,7 @@ def check(text, way, cpus):
     for pattern in (rf"mullion: hypervisor, by {re.escape(way)}\n", r"mullion: keeps \d+ KiB of \d+ MiB",
                     rf"mullion: {cpus} CPU", rf"Mullion primary: kernel \S+, {cpus} CPUs", r"1\.hello", r"Power down"):
         if not re.search(pattern, text):
-            raise Failure(f"no {pattern!r}\n{text[-4000:]}")
+            raise Failure(f"no {pattern!r}\n{text}")
     kept = int(re.search(r"keeps (\d+) KiB", text).group(1))
     if kept > 16 << 10:
         raise Failure(f"keeps {kept} KiB")
@@ -81,7 +85,7 @@ def make_iso(scratch, entry):
 def through_grub(entry, way, cpus, *options):
     with tempfile.TemporaryDirectory() as scratch:
         iso = make_iso(scratch, entry)
-        check(pc("-smp", str(cpus), "-cdrom", iso, *options), way, cpus)
+        check(pc("-smp", str(cpus), "-cdrom", iso, *options, machine=WHOLE), way, cpus)
 
 
 def by_uefi(cpus):
@@ -95,7 +99,7 @@ def by_uefi(cpus):
                   "-drive", f"id=esp,if=none,format=raw,file=fat:rw:{esp}",
                   "-device", "ide-hd,drive=esp,bootindex=0,bus=ide.0",
                   "-drive", f"id=cd,if=none,media=cdrom,file={iso}",
-                  "-device", "ide-cd,drive=cd,bootindex=1,bus=ide.1")
+                  "-device", "ide-cd,drive=cd,bootindex=1,bus=ide.1", machine=WHOLE)
         check(text, "UEFI", cpus)
 
 
