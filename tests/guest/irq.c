@@ -234,6 +234,7 @@ static void lapic_timer(void)
 	for (volatile int i = 0; i < 1000000; i++)
 		;
 	check("stopped", count[V_TIMER] - a <= 1, true);
+	__asm__ volatile("cli"); /* or it may come before the HLT */
 	timer(0, 100000);
 	count[V_TIMER] = 0;
 	__asm__ volatile("sti; hlt");
@@ -270,6 +271,7 @@ static void tsc_deadline(void)
 	while (rdtsc() < due)
 		;
 	check("deadline-disarmed", count[V_TIMER], 2);
+	__asm__ volatile("cli");
 	wr_msr(MSR_TSC_DEADLINE, rdtsc() + 100000000);
 	__asm__ volatile("sti; hlt; cli");
 	check("deadline-hlt", count[V_TIMER], 3);
