@@ -66,7 +66,7 @@ const char *disk_format_of_name(const char *path)
 	return NULL;
 }
 
-void disk_tool_complaint(char *text)
+void disk_tool_complaint(char text[DISK_TOOL_TEXT])
 {
 	static const char *const fronts[] = {
 		"qemu-nbd: ", "qemu-img: ", "Failed to blk_new_open ", "Could not open "};
@@ -82,6 +82,10 @@ void disk_tool_complaint(char *text)
 	}
 	memmove(text, from, strlen(from) + 1);
 	text[strcspn(text, "\n")] = 0;
+	if (strstr(text, "key-secret"))
+		strcpy(text, "the image is encrypted; there is no way to give its password");
+	else if (!strncmp(text, "Could not open '", 16) && strstr(text, "': Invalid argument"))
+		strcpy(text, "is not an image of that format, or a damaged one");
 }
 
 static bool is_uri(const char *path)

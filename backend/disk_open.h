@@ -34,8 +34,11 @@ const char *disk_format_of(const u8 *head, size_t len);
 bool disk_header_refers(const char *format, const u8 *head, size_t len);
 /* By source->format, the name, the first bytes: "raw", "qcow2", ... 0, or -errno with a line in err. */
 int disk_find_format(const struct disk_source *source, const char **format, struct err *err);
+/* Is the image whole, and are those that it rests upon? Raw ones always are. 0, or -errno with a line in err. */
+int disk_check_image(const struct disk_source *source, const char *format, struct err *err);
 /* What qemu-img or qemu-nbd complained of: shortened in place to the line that helps. */
-void disk_tool_complaint(char *text);
+#define DISK_TOOL_TEXT 2048u /* at least */
+void disk_tool_complaint(char text[DISK_TOOL_TEXT]);
 /* The format that a file's name states, or NULL. */
 const char *disk_format_of_name(const char *path);
 

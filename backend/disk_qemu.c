@@ -122,6 +122,16 @@ static int check_image(
 	return status == CANNOT || status == 127 ? complain(source->path, text, err) : 0;
 }
 
+int disk_check_image(const struct disk_source *source, const char *format, struct err *err)
+{
+	char image[NAME_MAX_LEN];
+	int ret;
+
+	describe(source, format, image, sizeof(image));
+	ret = check_chain(source, image, err);
+	return ret ? ret : check_image(source, format, image, err);
+}
+
 /* ---- the server ---- */
 
 static void talked(void *arg, u32 events)
@@ -272,9 +282,7 @@ int disk_qemu_open(const struct disk_source *source, const char *format, struct 
 	if (strcmp(format, "nbd"))
 		ret = check_file(source, err);
 	if (!ret)
-		ret = check_chain(source, image, err);
-	if (!ret)
-		ret = check_image(source, format, image, err);
+		ret = disk_check_image(source, format, err);
 	if (!ret)
 		ret = start(q, source, image, &nbd, err);
 	if (!ret) {

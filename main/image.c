@@ -119,6 +119,11 @@ static int format_of(const char *path, const char *given, const char **out, stru
 	return disk_find_format(&source, out, err);
 }
 
+static int check_source(const char *path, const char *kind, struct err *err)
+{
+	return disk_check_image(&(struct disk_source){.path = path}, kind, err);
+}
+
 /* Nothing is overwritten unasked, and nothing that a VM uses at all. */
 static int check_target(const char *path, struct err *err)
 {
@@ -235,6 +240,8 @@ static int convert(const char *from, const char *to, struct err *err)
 		ret = image_find(from, source, err);
 	if (!ret)
 		ret = format_of(source, from_format, &source_format, err);
+	if (!ret)
+		ret = check_source(source, source_format, err);
 	if (!ret)
 		ret = image_place(to, kind, path, err);
 	if (!ret)
@@ -358,6 +365,8 @@ static int resize(const char *word, const char *size, struct err *err)
 		ret = format_of(path, from_format, &kind, err);
 	if (!ret)
 		ret = size_text(path, *size == '+' ? size + 1 : size, bytes, err);
+	if (!ret)
+		ret = check_source(path, kind, err);
 	if (!ret)
 		ret = describe(path, kind, &json, err);
 	if (ret)

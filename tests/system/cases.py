@@ -7,7 +7,8 @@ import subprocess
 import tempfile
 import time
 
-import disks  # noqa: F401 (its cases)
+import disk_errors  # noqa: F401 (its cases)
+import disks  # noqa: F401
 import life  # noqa: F401
 import metal  # noqa: F401
 import metal_guests  # noqa: F401
