@@ -76,6 +76,13 @@ static void allow_networks(struct sandbox *sandbox, const struct vm_config *conf
 		sandbox_allow_folder_of(sandbox, path, SANDBOX_READ);
 }
 
+/* A VNC socket goes at the end. */
+static void allow_display(struct sandbox *sandbox, const struct vm_config *config)
+{
+	if (config->vnc && !strncmp(config->vnc, "unix:", 5))
+		sandbox_allow_folder_of(sandbox, config->vnc + 5, SANDBOX_FILES);
+}
+
 int vmm_confine(struct vmm *vmm, struct err *err)
 {
 	const struct vm_config *config = &vmm->config;
@@ -92,6 +99,7 @@ int vmm_confine(struct vmm *vmm, struct err *err)
 	allow_states(&sandbox, vmm);
 	allow_shares(&sandbox, config);
 	allow_networks(&sandbox, config);
+	allow_display(&sandbox, config);
 	sandbox.unix_sockets |= config->vsock_cid != 0;
 	sandbox.nchildren = process_list(sandbox.child, SANDBOX_CHILDREN);
 	ret = sandbox_enter(&sandbox, err);
