@@ -143,6 +143,8 @@ int disk_open(const struct disk_source *source, struct loop *loop, pthread_mutex
 	err_set(err, ENOMEM, "disk %s: out of memory", source->path);
 	if (!*source->path)
 		return err_set(err, EINVAL, "disk: needs a path");
+	if (source->opened)
+		return disk_raw_open(source, loop, lock, out, err);
 	ret = disk_find_format(source, &format, err);
 	if (ret)
 		return ret;

@@ -7,7 +7,7 @@
  * that can do no harm: a guest of a raw disk may write there what it likes, so a header
  * that refers to other files of the host is taken only when the user named the format.
  *
- * Thread context: before the VM runs.
+ * Thread context: before the VM runs, or on the loop's thread without the machine lock.
  */
 #pragma once
 
@@ -22,6 +22,8 @@ struct disk_source {
 	bool readonly;
 	bool snapshot; /* writes go to a file that vanishes at the end */
 	bool direct; /* past the host's cache */
+	bool opened; /* fd is path, opened for us by somebody who may; raw only; stays the caller's */
+	int fd;
 };
 
 /* lock is the machine lock. 0, or -errno with a line in err. */

@@ -296,16 +296,31 @@ static int open_direct(struct disk_raw *raw, struct err *err)
 	return 0;
 }
 
-static int open_all(struct disk_raw *raw, const struct disk_source *source, struct err *err)
+static int open_file(struct disk_raw *raw, const struct disk_source *source, struct err *err)
 {
-	int ret;
+	if (source->opened) {
+		int mode = fcntl(source->fd, F_GETFL) & O_ACCMODE;
 
+		if (mode != O_RDWR && !(source->readonly && mode == O_RDONLY))
+			return err_set(err, EACCES, "disk %s: is open for something else", raw->path);
+		raw->fd = fcntl(source->fd, F_DUPFD_CLOEXEC, 0);
+		return raw->fd < 0 ? err_set(err, errno, "disk %s: %s", raw->path, strerror(errno)) : 0;
+	}
 	/* Without waiting for a FIFO's other end; later, an io_uring would give up where it had to wait. */
 	raw->fd = open(source->path, (source->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
 	if (raw->fd < 0 && errno == EISDIR)
 		raw->fd = open(source->path, O_RDONLY | O_CLOEXEC); /* measure complains of it */
 	if (raw->fd < 0)
 		return open_error(source->path, errno, !source->readonly, err);
+	return 0;
+}
+
+static int open_all(struct disk_raw *raw, const struct disk_source *source, struct err *err)
+{
+	int ret = open_file(raw, source, err);
+
+	if (ret)
+		return ret;
 	fcntl(raw->fd, F_SETFL, 0);
 	ret = measure(raw, err);
 	if (!ret)
@@ -340,7 +355,8 @@ int disk_raw_open(const struct disk_source *source, struct loop *loop, pthread_m
 		.can_discard = !source->readonly,
 		.can_write_zeroes = !source->readonly};
 	ret = raw->path ? open_all(raw, source, err) : -ENOMEM;
-	if (!ret && disk_uring_start(raw, loop)) {
+	/* Of a new ring, the sandbox would make an end. */
+	if (!ret && (source->opened || disk_uring_start(raw, loop))) {
 		ret = disk_threads_start(raw, loop);
 		if (ret)
 			err_set(err, -ret, "disk %s: no threads for it: %s", raw->path, strerror(-ret));

@@ -3,6 +3,7 @@
 #include "ctl/server.h"
 
 #include <errno.h>
+#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -15,9 +16,11 @@ static void forget(struct ctl_client *client)
 {
 	if (client->source.fd >= 0)
 		loop_remove(client->server->loop, &client->source);
+	if (client->passed >= 0)
+		close(client->passed);
 	free(client->in);
 	free(client->out);
-	*client = (struct ctl_client){.server = client->server, .source.fd = -1};
+	*client = (struct ctl_client){.server = client->server, .source.fd = -1, .passed = -1};
 }
 
 static void drop(struct ctl_client *client)
@@ -107,6 +110,32 @@ static void take_lines(struct ctl_client *client)
 		drop(client);
 }
 
+/* What came with the data: only the last descriptor is kept, and only one at a time can come. */
+static void keep_passed(struct ctl_client *client, struct msghdr *message)
+{
+	struct cmsghdr *header = CMSG_FIRSTHDR(message);
+
+	if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS ||
+		header->cmsg_len != CMSG_LEN(sizeof(int)))
+		return;
+	if (client->passed >= 0)
+		close(client->passed);
+	memcpy(&client->passed, CMSG_DATA(header), sizeof(int));
+}
+
+static ssize_t receive(struct ctl_client *client)
+{
+	alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+	struct iovec part = {client->in + client->in_len, CTL_LINE_MAX - client->in_len};
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(client->source.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (n >= 0)
+		keep_passed(client, &message);
+	return n;
+}
+
 static void client_ready(void *arg, u32 events)
 {
 	struct ctl_client *client = arg;
@@ -116,7 +145,7 @@ static void client_ready(void *arg, u32 events)
 		flush(client);
 	if (client->source.fd < 0 || !(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		return;
-	n = recv(client->source.fd, client->in + client->in_len, CTL_LINE_MAX - client->in_len, MSG_DONTWAIT);
+	n = receive(client);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -168,7 +197,7 @@ int ctl_listen(struct ctl_server *server, struct loop *loop, const char *path,
 
 	*server = (struct ctl_server){.loop = loop, .request = request, .ctx = ctx, .listener.fd = -1};
 	for (unsigned i = 0; i < CTL_CLIENTS; i++)
-		server->client[i] = (struct ctl_client){.server = server, .source.fd = -1};
+		server->client[i] = (struct ctl_client){.server = server, .source.fd = -1, .passed = -1};
 	fd = unix_listen(path, err);
 	if (fd < 0)
 		return fd;

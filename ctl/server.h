@@ -20,6 +20,7 @@ struct ctl_client {
 	struct ctl_server *server;
 	struct loop_source source; /* fd -1: free */
 	bool events; /* wants to know what happens */
+	int passed; /* the last descriptor that came with a request, or -1; its taker sets -1 */
 	char *in, *out; /* buffers while there is a connection */
 	size_t in_len, out_len;
 };

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdalign.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,7 +23,7 @@ int client_open(struct client *client, const char *name, struct err *err)
 	char path[PATH_MAX];
 	int ret;
 
-	*client = (struct client){.fd = -1};
+	*client = (struct client){.fd = -1, .pass = -1};
 	if (!state_running(name, NULL))
 		return state_defined(name) || state_crashed(name)
 			       ? err_set(err, ESRCH, "VM %s does not run", name)
@@ -41,7 +42,7 @@ void client_close(struct client *client)
 	if (client->fd >= 0)
 		close(client->fd);
 	free(client->text);
-	*client = (struct client){.fd = -1};
+	*client = (struct client){.fd = -1, .pass = -1};
 }
 
 /* More text, or -ETIMEDOUT, or -EPIPE at the end. */
@@ -86,6 +87,23 @@ static cJSON *next_line(struct client *client, u64 deadline)
 	return json;
 }
 
+static ssize_t send_with(int socket, const char *text, size_t len, int fd)
+{
+	alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
+	struct iovec part = {(char *)text, len};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+	struct cmsghdr *header = (struct cmsghdr *)control;
+
+	if (fd >= 0) {
+		message.msg_control = control;
+		message.msg_controllen = sizeof(control);
+		*header = (struct cmsghdr){
+			.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+		memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+	}
+	return sendmsg(socket, &message, MSG_NOSIGNAL);
+}
+
 static int send_request(struct client *client, const char *command, cJSON *args)
 {
 	char *text;
@@ -100,7 +118,8 @@ static int send_request(struct client *client, const char *command, cJSON *args)
 		size_t len = strlen(text);
 
 		text[len] = '\n'; /* in the place of the zero */
-		ret = send(client->fd, text, len + 1, MSG_NOSIGNAL) == (ssize_t)len + 1 ? 0 : -EPIPE;
+		ret = send_with(client->fd, text, len + 1, client->pass) == (ssize_t)len + 1 ? 0 : -EPIPE;
+		client->pass = -1;
 	}
 	free(text);
 	return ret;

@@ -9,6 +9,7 @@
 
 struct client {
 	int fd;
+	int pass; /* a descriptor that goes along with the next request, or -1 */
 	char *text; /* received, not used yet */
 	size_t len;
 };

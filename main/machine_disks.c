@@ -11,7 +11,7 @@
 #include "dev/pci/host.h"
 #include "dev/virtio/blk.h"
 
-static int open_disk(struct machine *m, const struct disk_config *config, struct disk **out, struct err *err)
+static int open_disk(struct machine *m, const struct disk_config *config, int fd, struct disk **out, struct err *err)
 {
 	const struct disk_source source = {
 		.path = config->path,
@@ -19,6 +19,8 @@ static int open_disk(struct machine *m, const struct disk_config *config, struct
 		.readonly = config->readonly || config->bus == DISK_BUS_CDROM,
 		.snapshot = config->snapshot && config->bus != DISK_BUS_CDROM,
 		.direct = config->direct,
+		.opened = fd >= 0,
+		.fd = fd,
 	};
 
 	return disk_open(&source, m->loop, &m->vm.lock, out, err);
@@ -80,7 +82,7 @@ int machine_add_disks(struct machine *m, struct err *err)
 	int ret = 0;
 
 	for (unsigned i = 0; !ret && i < config->ndisks; i++) {
-		ret = open_disk(m, &config->disk[i], &m->disk[i], err);
+		ret = open_disk(m, &config->disk[i], -1, &m->disk[i], err);
 		if (ret)
 			return ret;
 		ret = attach(m, &config->disk[i], m->disk[i]);
@@ -98,4 +100,52 @@ void machine_close_disks(struct machine *m)
 			m->disk[i]->ops->close(m->disk[i]);
 		m->disk[i] = NULL;
 	}
+}
+
+/* ---- while the VM runs ---- */
+
+static int plug_disk(struct machine *m, struct pci_port *port, const struct disk_config *config, struct disk *disk)
+{
+	struct virtio *vdev;
+	char serial[32];
+	int ret;
+
+	serial_of(config, serial, sizeof(serial));
+	ret = virtio_blk_create(&m->vm, disk, serial, m->vm.nvcpus, &vdev);
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&m->vm.lock);
+	ret = pci_hot_plug(port, &vdev->pci);
+	pthread_mutex_unlock(&m->vm.lock);
+	if (ret)
+		vdev->pci.dev.ops->free(&vdev->pci.dev);
+	return ret;
+}
+
+int machine_hot_disk(struct machine *m, struct pci_port *port, const struct disk_config *config, int fd,
+	unsigned *index, struct err *err)
+{
+	int ret;
+
+	if (config->bus != DISK_BUS_VIRTIO)
+		return err_set(err, ENOTSUP, "disk %s: only a virtio disk can be plugged in while the VM runs",
+			config->path);
+	for (*index = 0; *index < CONFIG_DISKS && m->disk[*index]; ++*index)
+		;
+	if (*index == CONFIG_DISKS)
+		return err_set(err, ENOSPC, "disk %s: there are %u disks already", config->path, CONFIG_DISKS);
+	ret = open_disk(m, config, fd, &m->disk[*index], err);
+	if (ret)
+		return ret;
+	ret = plug_disk(m, port, config, m->disk[*index]);
+	if (!ret)
+		return 0;
+	machine_hot_disk_close(m, *index);
+	return err_set(err, -ret, "disk %s cannot be plugged in: %s", config->path, strerror(-ret));
+}
+
+void machine_hot_disk_close(struct machine *m, unsigned index)
+{
+	m->disk[index]->ops->close(m->disk[index]);
+	m->disk[index] = NULL;
 }

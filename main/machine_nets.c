@@ -169,6 +169,54 @@ void machine_close_nets(struct machine *m)
 	}
 }
 
+/* ---- while the VM runs ---- */
+
+static int plug_card(struct machine *m, struct pci_port *port, const struct net_config *config, struct machine_net *net)
+{
+	int ret = virtio_net_create(&m->vm, &net->pump->net, MAX(1u, config->queues), &net->virtio);
+
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&m->vm.lock);
+	ret = pci_hot_plug(port, &net->virtio->pci);
+	pthread_mutex_unlock(&m->vm.lock);
+	if (ret) {
+		net->virtio->pci.dev.ops->free(&net->virtio->pci.dev);
+		net->virtio = NULL;
+	}
+	return ret;
+}
+
+int machine_hot_net(struct machine *m, struct pci_port *port, const struct net_config *config, unsigned *index,
+	struct err *err)
+{
+	struct net_place place = {.vm = &m->vm, .loop = m->loop};
+	int ret;
+
+	if (config->model != NET_MODEL_VIRTIO)
+		return err_set(err, ENOTSUP, "only a virtio card can be plugged in while the VM runs");
+	for (*index = 0; *index < CONFIG_NETS && m->net[*index].pump; ++*index)
+		;
+	if (*index == CONFIG_NETS)
+		return err_set(err, ENOSPC, "there are %u network cards already", CONFIG_NETS);
+	ret = choose_mac(config, m->config->name ? m->config->name : "", *index, place.mac, err);
+	if (!ret)
+		ret = open_backend(m, config, &place, &m->net[*index].pump, err);
+	if (ret)
+		return ret;
+	ret = plug_card(m, port, config, &m->net[*index]);
+	if (!ret)
+		return 0;
+	machine_hot_net_close(m, *index);
+	return err_set(err, -ret, "the network card cannot be plugged in: %s", strerror(-ret));
+}
+
+void machine_hot_net_close(struct machine *m, unsigned index)
+{
+	m->net[index].pump->ops->close(m->net[index].pump);
+	m->net[index] = (struct machine_net){0};
+}
+
 /* ---- counters ---- */
 
 static void print_counters(FILE *out, unsigned i, const char *what, const struct net_counters *c)
@@ -180,8 +228,11 @@ static void print_counters(FILE *out, unsigned i, const char *what, const struct
 
 void machine_print_nets(const struct machine *m, FILE *out)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(m->net) && m->net[i].pump; i++) {
+	for (unsigned i = 0; i < ARRAY_SIZE(m->net); i++) {
 		const struct machine_net *net = &m->net[i];
+
+		if (!net->pump)
+			continue;
 
 		print_counters(out, i, "sent", &net->pump->tx);
 		print_counters(out, i, "received", &net->pump->rx);

@@ -9,6 +9,7 @@
 #include "host/tsc.h"
 #include "main/command.h"
 #include "main/console.h"
+#include "main/device.h"
 #include "main/doctor.h"
 #include "main/image.h"
 #include "main/network.h"
@@ -46,6 +47,8 @@ const struct command *const commands[] = {
 	&command_inspect,
 	&command_stats,
 	&command_rename,
+	&command_attach,
+	&command_detach,
 	&command_image_create,
 	&command_image_convert,
 	&command_image_info,

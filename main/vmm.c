@@ -193,6 +193,8 @@ static int prepare(struct vmm *r, struct err *err)
 	if (!ret)
 		ret = machine_create(&r->machine, &r->loop, engine, &r->config, r->start->started, err);
 	if (!ret)
+		ret = hotplug_init(&r->hotplug, &r->machine);
+	if (!ret)
 		ret = kernel_find(&r->machine, &r->files, err);
 	if (!ret)
 		ret = machine_load(&r->machine, err);
@@ -361,6 +363,7 @@ static void write_last(const struct vmm *r, int status)
 static void finish(struct vmm *r)
 {
 	ctl_close(&r->control);
+	hotplug_fini(&r->hotplug);
 	if (r->machine.loop)
 		machine_destroy(&r->machine);
 	kernel_forget(&r->files);

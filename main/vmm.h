@@ -4,6 +4,7 @@
 
 #include "ctl/server.h"
 #include "main/command.h"
+#include "main/hotplug.h"
 #include "main/kernel.h"
 #include "main/machine.h"
 #include "main/state.h"
@@ -31,6 +32,7 @@ struct vmm {
 
 	struct state_claim claim;
 	struct ctl_server control;
+	struct hotplug hotplug;
 	struct loop_timer stop_timer; /* a graceful stop's next step */
 	u64 stop_deadline; /* CLOCK_MONOTONIC, ns; 0: nobody asked to stop */
 	u64 ran_since; /* of the first run's begin */

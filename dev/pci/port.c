@@ -107,9 +107,7 @@ static void take_out(struct pci_port *port)
 
 	port->leaving = false;
 	pci_bus_unplug(fn);
-	fn->dev.ops->free(&fn->dev);
-	if (port->gone)
-		port->gone(port->gone_arg);
+	port->gone(port->gone_arg, fn);
 }
 
 /* The guest has switched off both the slot's power and its indicator. */
@@ -137,11 +135,13 @@ int pci_hot_plug(struct pci_port *port, struct pci_function *fn)
 	if (ret)
 		return ret;
 	show_presence(port);
-	event(port, PCI_EXP_SLTSTA_PDC | (follow_link(port) ? PCI_EXP_SLTSTA_DLLSC : 0));
+	/* Linux asks a slot with a button for no other sign: whoever puts a card in presses it, too. */
+	event(port, PCI_EXP_SLTSTA_PDC | (follow_link(port) ? PCI_EXP_SLTSTA_DLLSC : 0) |
+			    (powered(port) ? 0 : PCI_EXP_SLTSTA_ABP));
 	return 0;
 }
 
-int pci_hot_unplug(struct pci_port *port, void (*gone)(void *arg), void *arg)
+int pci_hot_unplug(struct pci_port *port, void (*gone)(void *arg, struct pci_function *fn), void *arg)
 {
 	if (pci_port_empty(port))
 		return -ENODEV;

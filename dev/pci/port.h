@@ -17,7 +17,7 @@ struct pci_port {
 	unsigned number; /* of the slot, as the guest's users know it */
 	bool intr; /* the interrupt condition, to see it rise */
 	bool leaving; /* the guest was asked to give the slot's function back */
-	void (*gone)(void *arg);
+	void (*gone)(void *arg, struct pci_function *fn);
 	void *gone_arg;
 };
 
@@ -28,10 +28,10 @@ bool pci_port_empty(const struct pci_port *port);
 int pci_hot_plug(struct pci_port *port, struct pci_function *fn);
 /*
  * Presses the slot's attention button. When the guest has switched the slot off (seconds later; at the next
- * reset if it never does), fn is freed and gone is called, on the vCPU's thread; NULL: nobody cares.
- * -ENODEV: the slot is empty; -EALREADY: it was asked before.
+ * reset if it never does), gone is called with fn, which is then its: on the vCPU's thread with the machine lock,
+ * without which fn's free has to be called. -ENODEV: the slot is empty; -EALREADY: it was asked before.
  */
-int pci_hot_unplug(struct pci_port *port, void (*gone)(void *arg), void *arg);
+int pci_hot_unplug(struct pci_port *port, void (*gone)(void *arg, struct pci_function *fn), void *arg);
 
 /* What windows the port forwards; empty: base == end. */
 struct pci_window pci_port_io(const struct pci_port *port);

@@ -68,7 +68,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 		fuzz_check(!loop_init(&loop));
 	server = (struct ctl_server){.loop = &loop, .request = request, .listener.fd = -1};
 	for (unsigned i = 0; i < CTL_CLIENTS; i++)
-		server.client[i] = (struct ctl_client){.server = &server, .source.fd = -1};
+		server.client[i] = (struct ctl_client){.server = &server, .source.fd = -1, .passed = -1};
 	fuzz_check(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair));
 	client = ctl_add_client(&server, pair[0]);
 	fuzz_check(client);

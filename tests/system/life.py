@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The life of VMs: create, start, look at, stop and remove them, and what is left when something is killed."""
+import hashlib
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import subprocess
 import tempfile
 import time
 
-from machine import FIRST_LINE, MULLION, PROMPT, ROOT, case, clean, expect
+from machine import FIRST_LINE, MULLION, PROMPT, ROOT, case, clean, expect, kernel_options
 
 
 class Home:
@@ -345,6 +346,63 @@ def foreground():
         result = subprocess.run([MULLION, "run"], env={**home.env, "XDG_RUNTIME_DIR": "/proc/nowhere"}, input=b"exit\n",
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120, check=False)
         expect(result.returncode == 0 and FIRST_LINE in clean(result.stdout), "no folders", clean(result.stderr))
+
+
+def said(home, name, commands, seconds=30):
+    """Types a line into the VM's console, and returns what follows until the line's mark."""
+    mark = f"mark-{time.monotonic_ns()}"
+    home.good("console", name, stdin=f"{commands}; echo {mark[:4]}''{mark[4:]}\n".encode())
+    end = time.monotonic() + seconds
+    while True:
+        log = home.good("logs", name)
+        if mark in log:
+            return log[log.rindex(commands[:20]):log.rindex(mark)]
+        expect(time.monotonic() < end, f"{commands}: no end", log[-2000:])
+        time.sleep(0.2)
+
+
+@case("life: disks and network cards come and go")
+def hot_plug():
+    data = os.urandom(4 << 20)
+    with Home() as home:
+        path = os.path.join(home.folder, "hot.raw")
+        with open(path, "wb") as file:
+            file.write(data)
+        home.good("run", "-d", "--name", "h", "--hotplug-ports", "2", *kernel_options(initrd="initrd-virtio.img"))
+        home.wait_prompt("h")
+        control = home.run_file("h", "control.sock")
+        for _ in range(2):
+            expect(home.good("attach", "h", "--disk", path) == "1\n", "port", "")
+            said(home, "h", "while [ ! -e /dev/vda ]; do sleep 0.2; done; sleep 0.5")
+            sum_ = said(home, "h", "sha256sum </dev/vda")
+            expect(hashlib.sha256(data).hexdigest() in sum_, "contents", sum_)
+            said(home, "h", "echo written >/dev/vda; sync")
+            data = b"written\n" + data[8:]
+            with open(path, "rb") as file:
+                expect(file.read() == data, "what the guest wrote", "")
+            # It is locked, as a disk from the start is.
+            home.bad("hot.raw", "attach", "h", "--disk", path)
+            home.good("detach", "h", "1")
+            end = time.monotonic() + 30
+            while "kind" in request(control, {"command": "device.list"})[0]["result"]["ports"][0]:
+                expect(time.monotonic() < end, "it does not go", home.good("logs", "h")[-2000:])
+            gone = said(home, "h", "ls /dev/vda")
+            expect("No such file" in gone, "the guest has it still", gone)
+        expect(home.good("attach", "h", "--net", "none") == "1\n", "port", "")
+        said(home, "h", "while [ ! -e /sys/class/net/eth0 ]; do sleep 0.2; done")
+        home.good("attach", "h", "--disk", f"{path},readonly")
+        home.bad("all 2 hot-plug ports of h are taken", "attach", "h", "--net", "none")
+        home.bad("nothing was plugged into port 3", "detach", "h", "3")
+        home.bad("nowhere", "attach", "h", "--disk", "/nowhere")
+        home.bad("unknown key", "attach", "h", "--disk", f"{path},colour=red")
+        home.bad("--disk or --net", "attach", "h")
+        home.bad("not a port", "detach", "h", "one")
+        # A reset of the guest with devices plugged in, and its end.
+        request(control, {"command": "reset"})
+        home.wait_state("h", "running")
+        home.good("kill", "h")
+        home.good("run", "-d", "--name", "none")
+        home.bad("no hot-plug ports", "attach", "none", "--net", "none")
 
 
 # ---- what is said about all this ----

@@ -273,6 +273,17 @@ static void a_socket(void **state)
 	assert_non_null(strstr(f->err.text, "/nowhere/socket"));
 }
 
+static void see_soon(struct fixture *f, int fd, const char *wanted)
+{
+	const char *text = "-";
+
+	for (unsigned i = 0; i < 200 && *text == '-'; i++) {
+		usleep(5000);
+		text = seen(f, fd);
+	}
+	assert_string_equal(text, wanted);
+}
+
 static void a_pty(void **state)
 {
 	struct fixture *f = *state;
@@ -284,15 +295,19 @@ static void a_pty(void **state)
 	turn(f);
 	fd = open(name, O_RDWR | O_NOCTTY | O_NONBLOCK);
 	assert_true(fd >= 0);
-	assert_string_equal(seen(f, fd), "login: ");
+	see_soon(f, fd, "login: ");
 	assert_int_equal(write(fd, "root\r", 5), 5);
+	for (unsigned i = 0; i < 200 && f->ntyped < 5; i++) {
+		usleep(5000); /* a terminal takes its time */
+		turn(f);
+	}
 	assert_string_equal(seen(f, fd), "-"); /* no echo: that is the guest's */
 	assert_memory_equal(f->typed, "root\r", 5);
 	close(fd);
 	print(f, "nobody is there");
 	turn(f);
 	fd = open(name, O_RDWR | O_NOCTTY | O_NONBLOCK);
-	assert_string_equal(seen(f, fd), "nobody is there");
+	see_soon(f, fd, "nobody is there");
 	close(fd);
 }
 

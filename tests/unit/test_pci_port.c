@@ -64,9 +64,10 @@ static void receive(void *ctx, struct msi msi)
 	msis++;
 }
 
-static void went(void *arg)
+static void went(void *arg, struct pci_function *fn)
 {
 	assert_ptr_equal(arg, &gone);
+	fn->dev.ops->free(&fn->dev);
 	gone++;
 }
 
@@ -282,7 +283,7 @@ static void comes_and_goes(void **state)
 		assert_int_equal(msis, 1);
 		assert_int_equal(pci_hot_plug(port, &other->pci), -EBUSY);
 		other->pci.dev.ops->free(&other->pci.dev);
-		assert_int_equal(events(), PCI_EXP_SLTSTA_PDC);
+		assert_int_equal(events(), PCI_EXP_SLTSTA_PDC | PCI_EXP_SLTSTA_ABP);
 		assert_true(present() && !link_up());
 		assert_int_equal(get(0, 4), 0xffffffff);
 		power(true);
@@ -325,7 +326,7 @@ static void switched_off_by_the_guest(void **state)
 	power(true);
 	assert_int_equal(get(0, 4), 0x12341af4);
 	power(false);
-	assert_int_equal(pci_hot_unplug(port, NULL, NULL), 0);
+	assert_int_equal(pci_hot_unplug(port, went, &gone), 0);
 	assert_int_equal(freed, 1);
 	assert_true(pci_port_empty(port));
 }
