@@ -145,6 +145,7 @@ static const struct config_key vm_keys[] = {
 	{"virtio-input", KEY_FLAG, AT(virtio_input), .help = "keyboard and tablet by virtio, too"},
 	{"rng", KEY_SWITCH, AT(rng), .help = "random numbers from the host (on with an image)"},
 	{"balloon", KEY_SWITCH, AT(balloon), .help = "memory goes back to the host (on with an image)"},
+	{"packed-rings", KEY_FLAG, AT(packed_rings), .help = "virtio drivers may choose packed rings (default: split ones)"},
 	{"vsock", KEY_COUNT, AT(vsock_cid), .value = "CID", .min = 3, .max = 0xfffffffe, .help = "sockets between host and guest"},
 	{"vsock-path", KEY_PATH, AT(vsock_path), .value = "SOCKET", .help = "where programs of the host connect to the guest's ports"},
 	{"hotplug-ports", KEY_COUNT, AT(hotplug_ports), .value = "N", .max = CONFIG_PORTS, .help = "empty PCI Express ports (default: 0)"},

@@ -106,6 +106,7 @@ struct vm_config {
 	bool vga; /* standard VGA, also without vnc */
 	bool virtio_input; /* keyboard and tablet by virtio, beside the i8042's */
 	bool rng, balloon;
+	bool packed_rings; /* offered by virtio devices */
 	u64 vsock_cid; /* 0: no vsock; else 3 and up */
 	char *vsock_path; /* the host's side: a UNIX socket */
 	unsigned hotplug_ports; /* empty PCI Express root ports */

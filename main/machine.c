@@ -192,6 +192,8 @@ static int add_chips(struct machine *m, struct err *err)
 		ret = machine_add_virtio(m, err);
 	if (!ret)
 		ret = add_ports(m);
+	if (!ret)
+		machine_settle_virtio(m);
 	return ret;
 }
 

@@ -65,6 +65,17 @@ int machine_add_virtio(struct machine *m, struct err *err)
 	return ret ? err_set(err, -ret, "a virtio device cannot be added: %s", strerror(-ret)) : 0;
 }
 
+/* Packed rings are no faster here (docs/decisions.md), so drivers get them only when asked for. */
+void machine_settle_virtio(struct machine *m)
+{
+	for (struct pci_function *fn = m->pci->root.functions; fn; fn = fn->next) {
+		struct virtio *vdev = virtio_of(fn);
+
+		if (vdev && !m->config->packed_rings)
+			vdev->offered &= ~BIT(VIRTIO_F_RING_PACKED);
+	}
+}
+
 /* ---- counters ---- */
 
 static void print_queue(const struct virtio *vdev, const struct virtq *vq, FILE *out)

@@ -52,17 +52,17 @@ def guest(commands, *options, append=""):
     return done
 
 
-@case("virtio-blk: contents both ways, flush, serial")
-def blk_contents():
+def blk_contents(*options):
     with Disk() as disk:
         whole = digest(disk.bytes())
         done = guest("echo sum $(sha256sum </dev/vda); echo serial $(cat /sys/block/vda/serial)\n"
+                     "echo ring $(cut -c 35 </sys/block/vda/device/features)\n"
                      "echo cache $(cat /sys/block/vda/queue/write_cache)\n"
                      "dd if=/dev/urandom of=/tmp/new bs=1M count=8 2>/dev/null; echo new $(sha256sum </tmp/new)\n"
                      "dd if=/tmp/new of=/dev/vda bs=64k seek=5 conv=fsync 2>/dev/null && echo written\n"
                      "echo 3 >/proc/sys/vm/drop_caches\n"
                      "echo again $(dd if=/dev/vda bs=64k skip=5 count=128 2>/dev/null | sha256sum)\n",
-                     "--disk", f"{disk.path},serial=TESTDISK01", "--stats")
+                     "--disk", f"{disk.path},serial=TESTDISK01", "--stats", *options)
         expect(f"sum {whole}" in done.out, "the guest reads something else", done)
         expect("serial TESTDISK01" in done.out and "cache write back" in done.out, "serial or cache", done)
         new = re.search(r"^new (\w+)", done.out, re.M).group(1)
@@ -70,6 +70,18 @@ def blk_contents():
         expect(digest(disk.bytes(5 << 16, (5 << 16) + (8 << 20))) == new, "the image holds something else", done)
         counters = re.search(r"virtio-blk .*queue 0: kicks (\d+) chains (\d+) interrupts (\d+)", done.err)
         expect(counters and int(counters[2]) >= int(counters[3]) > 0, "no counters in --stats", done)
+        ring = re.search(r"^ring (\d)", done.out, re.M).group(1)
+        expect(ring == ("1" if options else "0"), "split or packed rings", done)
+
+
+@case("virtio-blk: contents both ways, flush, serial")
+def blk_split():
+    blk_contents()
+
+
+@case("virtio-blk: the same with packed rings")
+def blk_packed():
+    blk_contents("--packed-rings")
 
 
 @case("virtio-blk: discard gives the space back")
