@@ -486,6 +486,8 @@ static void settled(void *arg)
 {
 	struct ahci_port *p = arg;
 
+	if (p->dropping)
+		return;
 	tell_done(p);
 	if (p->ci & ~p->busy)
 		work(p);

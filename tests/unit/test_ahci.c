@@ -1,0 +1,733 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * AHCI with a disk in memory and a CD-ROM: commands of each kind as a driver lays them out, queueing,
+ * errors and what a driver does after them, resets in the midst of work, and layouts that are wrong.
+ */
+#include "tests/unit/disk_fake.h"
+
+#include "dev/ahci.h"
+#include "dev/ata.h"
+#include "dev/pci/host.h"
+#include "vm/dma.h"
+
+#define RAM MIB(1)
+#define LIST 0x1000
+#define RECEIVED 0x2000
+#define TABLES 0x4000 /* one page for each slot */
+#define DATA 0x40000
+
+enum {
+	CAP = 0,
+	GHC = 4,
+	IS = 8,
+	P_IS = 0x10,
+	P_IE = 0x14,
+	P_CMD = 0x18,
+	P_TFD = 0x20,
+	P_SIG = 0x24,
+	P_SSTS = 0x28,
+	P_SCTL = 0x2c,
+	P_SERR = 0x30,
+	P_SACT = 0x34,
+	P_CI = 0x38,
+	START = 1,
+	FIS_ENABLE = 16,
+	RUNNING = 1 << 15,
+	DHRS = 1,
+	PSS = 2,
+	SDBS = 8,
+	TFES = 1 << 30,
+	HBFS = 1 << 29,
+};
+
+static struct vm vm;
+static struct pci_host *host;
+static struct ahci *ahci;
+static struct fake_disk disk, disc;
+static u8 ram[RAM];
+static struct region ram_region;
+static struct fake_wire wire[PCI_INTX_LINES];
+static unsigned msis;
+static const struct engine_ops engine = {.name = "fake"};
+
+static void receive(void *ctx, struct msi msi)
+{
+	(void)ctx;
+	(void)msi;
+	msis++;
+}
+
+static u64 bar(void)
+{
+	return ahci_function(ahci)->bar[5].region->base;
+}
+
+static u32 rd(unsigned offset)
+{
+	return (u32)space_read(&vm.mem, bar() + offset, 4);
+}
+
+static void wr(unsigned offset, u32 value)
+{
+	space_write(&vm.mem, bar() + offset, 4, value);
+}
+
+static unsigned at(unsigned port, unsigned offset)
+{
+	return 0x100 + 0x80 * port + offset;
+}
+
+static u32 prd(unsigned offset)
+{
+	return rd(at(0, offset));
+}
+
+static void pwr(unsigned offset, u32 value)
+{
+	wr(at(0, offset), value);
+}
+
+static void start(unsigned port)
+{
+	wr(at(port, 0), LIST);
+	wr(at(port, 8), RECEIVED);
+	wr(at(port, P_SERR), ~0u);
+	wr(at(port, P_IS), ~0u);
+	wr(at(port, P_IE), 0x7dc0007f);
+	wr(at(port, P_CMD), START | FIS_ENABLE);
+	wr(IS, ~0u);
+	wr(GHC, 2);
+}
+
+static int setup(void **state)
+{
+	struct pci_wiring wiring = {
+		.msi = {.send = receive}, .io = {0xc000, 0x10000}, .mem32 = {0xc0000000, 0xd0000000}, .mem64 = {GIB(256), GIB(257)}};
+
+	(void)state;
+	fake_vm_init(&vm);
+	vm.engine = &engine;
+	memset(ram, 0, sizeof(ram));
+	memset(wire, 0, sizeof(wire));
+	msis = 0;
+	ram_region = (struct region){.name = "ram", .size = RAM, .host = ram, .direct = DIRECT_READ | DIRECT_WRITE};
+	assert_int_equal(space_add(&vm.mem, &ram_region), 0);
+	for (unsigned i = 0; i < PCI_INTX_LINES; i++)
+		wiring.intx[i] = fake_line(&wire[i]);
+	assert_int_equal(pci_host_create(&vm, &wiring, &host), 0);
+	fake_disk_init(&disk);
+	fake_disk_init(&disc);
+	disc.disk.readonly = true;
+	assert_int_equal(ahci_create(&vm, &ahci), 0);
+	assert_int_equal(ahci_attach(ahci, &disk.disk, false, "SERIAL"), 0);
+	assert_int_equal(ahci_attach(ahci, &disc.disk, true, "DISC"), 0);
+	assert_int_equal(pci_plug(host, ahci_function(ahci), PCI_ANY), 0);
+	pci_assign(host);
+	pci_function_write(ahci_function(ahci), 4, 2, 7);
+	start(0);
+	start(1);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	fake_vm_fini(&vm);
+	assert_null(disk.queued);
+	assert_null(disk.disk.settled);
+	return 0;
+}
+
+/* ---- a driver ---- */
+
+static bool level(void)
+{
+	return wire[0].level || wire[1].level || wire[2].level || wire[3].level;
+}
+
+static u8 *table(unsigned slot)
+{
+	return ram + TABLES + slot * PAGE_SIZE;
+}
+
+static void header(unsigned slot, u32 flags, unsigned entries)
+{
+	u32 words[8] = {flags | 5 | entries << 16, 0, TABLES + slot * (u32)PAGE_SIZE};
+
+	memcpy(ram + LIST + slot * 32, words, sizeof(words));
+}
+
+static void entry(unsigned slot, unsigned i, u64 gpa, u32 len)
+{
+	u32 words[4] = {(u32)gpa, (u32)(gpa >> 32), 0, len - 1};
+
+	memcpy(table(slot) + 0x80 + i * 16, words, sizeof(words));
+}
+
+/* Its data at DATA, in two pieces, the first of an odd length. */
+static void lay(unsigned slot, u8 command, u64 lba, u16 count, u16 feature, u32 len, bool write)
+{
+	u8 fis[20] = {0x27, 0x80, command, (u8)feature, (u8)lba, (u8)(lba >> 8), (u8)(lba >> 16), 0x40, (u8)(lba >> 24),
+		(u8)(lba >> 32), (u8)(lba >> 40), (u8)(feature >> 8), (u8)count, (u8)(count >> 8)};
+
+	memcpy(table(slot), fis, sizeof(fis));
+	entry(slot, 0, DATA, len > 6 ? 6 : len);
+	if (len > 6)
+		entry(slot, 1, DATA + 0x20000, len - 6);
+	header(slot, write ? 1 << 6 : 0, !len ? 0 : len > 6 ? 2 : 1);
+}
+
+static void fetch(void *to, u32 len)
+{
+	memcpy(to, ram + DATA, MIN(len, 6u));
+	if (len > 6)
+		memcpy((u8 *)to + 6, ram + DATA + 0x20000, len - 6);
+}
+
+static void store(const void *from, u32 len)
+{
+	memcpy(ram + DATA, from, MIN(len, 6u));
+	if (len > 6)
+		memcpy(ram + DATA + 0x20000, (const u8 *)from + 6, len - 6);
+}
+
+static u32 moved(unsigned slot)
+{
+	u32 count;
+
+	memcpy(&count, ram + LIST + slot * 32 + 4, 4);
+	return count;
+}
+
+/* Issues slot 0 on port 0; the task file afterwards. */
+static u32 go(void)
+{
+	pwr(P_CI, 1);
+	return prd(P_TFD);
+}
+
+static u32 simple(u8 command, u64 lba, u16 count, u16 feature, u32 len, bool write)
+{
+	lay(0, command, lba, count, feature, len, write);
+	return go();
+}
+
+/* What a driver does after an error. */
+static void recover(unsigned port)
+{
+	wr(at(port, P_CMD), FIS_ENABLE);
+	assert_int_equal(rd(at(port, P_CMD)) & RUNNING, 0);
+	assert_int_equal(rd(at(port, P_CI)) | rd(at(port, P_SACT)), 0);
+	wr(at(port, P_SERR), ~0u);
+	wr(at(port, P_IS), ~0u);
+	wr(IS, ~0u);
+	wr(at(port, P_CMD), FIS_ENABLE | START);
+}
+
+/* ---- tests ---- */
+
+static void registers(void **state)
+{
+	(void)state;
+	assert_int_equal(rd(CAP) & 0x1f, 1);
+	assert_int_equal(rd(CAP) >> 8 & 0x1f, 31);
+	assert_true(rd(CAP) & BIT(30) && rd(CAP) & BIT(31));
+	assert_int_equal(rd(0xc), 3);
+	assert_int_equal(rd(0x10), 0x10300);
+	assert_int_equal(prd(P_SSTS), 0x133);
+	assert_int_equal(prd(P_SIG), 0x101);
+	assert_int_equal(rd(at(1, P_SIG)), 0xeb140101);
+	assert_int_equal(prd(P_TFD) & 0xff, 0x50);
+	assert_int_equal(rd(at(2, P_SSTS)), 0); /* no such port */
+	wr(at(2, P_CI), ~0u);
+	assert_int_equal(rd(at(7, 0)), 0);
+	pwr(0, 0xffffffff);
+	assert_int_equal(prd(0), 0xfffffc00);
+	pwr(8, 0xffffffff);
+	assert_int_equal(prd(8), 0xffffff00);
+}
+
+static void identify(void **state)
+{
+	u16 w[256];
+	u8 sum = 0;
+
+	(void)state;
+	assert_int_equal(simple(0xec, 0, 0, 0, 512, false), 0x50);
+	assert_int_equal(prd(P_IS), PSS);
+	assert_int_equal(moved(0), 512);
+	assert_int_equal(prd(P_CI), 0);
+	assert_int_equal(ram[RECEIVED + 0x20], 0x5f);
+	fetch(w, 512);
+	for (unsigned i = 0; i < 512; i++)
+		sum += ((u8 *)w)[i];
+	assert_int_equal(sum, 0);
+	assert_int_equal(w[60] | w[61] << 16, FAKE_DISK_SIZE / 512);
+	assert_int_equal(w[100], FAKE_DISK_SIZE / 512);
+	assert_memory_equal(w + 10, "ESIRLA", 6);
+	assert_int_equal(w[75], 31);
+	assert_int_equal(w[169], 1);
+	assert_int_equal(w[106], 0x6003);
+	/* Short buffers get what fits. */
+	assert_int_equal(simple(0xec, 0, 0, 0, 100, false), 0x50);
+	assert_int_equal(moved(0), 100);
+}
+
+static void moves_data(void **state)
+{
+	static const struct {
+		u8 read, write;
+		bool fua;
+	} commands[] = {{0x25, 0x35, false}, {0xc8, 0xca, false}, {0x24, 0x34, false}, {0x20, 0x30, false}, {0xc4, 0xc5, false},
+		{0x29, 0x39, false}, {0x25, 0x3d, true}};
+	u8 data[3 * 512], back[3 * 512];
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++) {
+		unsigned fuas = disk.fuas;
+
+		memset(data, (int)i + 1, sizeof(data));
+		store(data, sizeof(data));
+		assert_int_equal(simple(commands[i].write, 100 + i, 3, 0, sizeof(data), true), 0x50);
+		assert_memory_equal(disk.data + (100 + i) * 512, data, sizeof(data));
+		assert_int_equal(disk.fuas - fuas, commands[i].fua);
+		memset(back, 0, sizeof(back));
+		store(back, sizeof(back));
+		assert_int_equal(simple(commands[i].read, 100 + i, 3, 0, sizeof(data), false), 0x50);
+		assert_int_equal(moved(0), sizeof(data));
+		fetch(back, sizeof(back));
+		assert_memory_equal(data, back, sizeof(data));
+		assert_int_equal(prd(P_IS) & TFES, 0);
+	}
+	/* The write cache off: every write is stable. */
+	assert_int_equal(simple(0xef, 0, 0, 0x82, 0, false), 0x50);
+	assert_int_equal(disk.flushes, 1);
+	disk.fuas = 0;
+	assert_int_equal(simple(0x35, 0, 1, 0, 512, true), 0x50);
+	assert_int_equal(disk.fuas, 1);
+	assert_int_equal(simple(0xef, 0, 0, 0x02, 0, false), 0x50);
+	assert_int_equal(simple(0xea, 0, 0, 0, 0, false), 0x50);
+	assert_int_equal(disk.flushes, 2);
+}
+
+static void other_commands(void **state)
+{
+	static const struct {
+		u8 command;
+		u16 feature, count;
+		u64 lba;
+		u32 tfd;
+	} list[] = {{0xe5, 0, 0, 0, 0x50}, {0xe0, 0, 0, 0, 0x50}, {0x40, 0, 8, 0, 0x50}, {0x42, 0, 1, FAKE_DISK_SIZE / 512, 0x1041},
+		{0x90, 0, 0, 0, 0x150}, {0xc6, 0, 16, 0, 0x50}, {0xc6, 0, 3, 0, 0x441}, {0xef, 0x99, 0, 0, 0x441}, {0xf8, 0, 0, 0, 0x50},
+		{0x27, 0, 0, 0, 0x50}, {0xb0, 0xda, 0, 0xc24f00, 0x50}, {0xb0, 0xda, 0, 0, 0x441}, {0xb0, 0xd9, 0, 0xc24f00, 0x50},
+		{0xb0, 0xda, 0, 0xc24f00, 0x441}, {0xb0, 0xd8, 0, 0xc24f00, 0x50}, {0xa0, 0, 0, 0, 0x441}, {0xa1, 0, 0, 0, 0x441},
+		{0x00, 0, 0, 0, 0x441}, {0xff, 0, 0, 0, 0x441}, {0x2f, 0, 1, 0x30, 0x441}};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(list); i++) {
+		u32 tfd = simple(list[i].command, list[i].lba, list[i].count, list[i].feature, 0, false);
+
+		if (tfd != list[i].tfd)
+			fail_msg("command %x: task file %x", list[i].command, tfd);
+		if (tfd & 1) {
+			assert_true(prd(P_IS) & TFES && level());
+			recover(0);
+		}
+	}
+	assert_int_equal(simple(0xb0, 0xc24f00, 1, 0xd0, 512, false), 0x50);
+	assert_int_equal(moved(0), 512);
+}
+
+static void refuses(void **state)
+{
+	(void)state;
+	assert_int_equal(simple(0x25, FAKE_DISK_SIZE / 512 - 1, 2, 0, 1024, false), 0x1041);
+	recover(0);
+	assert_int_equal(simple(0x25, BIT(47), 1, 0, 512, false), 0x1041);
+	recover(0);
+	assert_int_equal(simple(0x25, 0, 0, 0, 512, false), 0x1041); /* 65536 sectors */
+	recover(0);
+	assert_int_equal(simple(0x25, 0, 3, 0, 1024, false), 0x441); /* too little room */
+	recover(0);
+	assert_int_equal(simple(0x25, 0, 1, 0, 512, true), 0x441); /* the wrong direction */
+	recover(0);
+	disk.disk.readonly = true;
+	assert_int_equal(simple(0x35, 0, 1, 0, 512, true), 0x441);
+	recover(0);
+	disk.disk.readonly = false;
+	disk.error = -EIO;
+	assert_int_equal(simple(0x25, 0, 1, 0, 512, false), 0x4041);
+	recover(0);
+	assert_int_equal(simple(0xea, 0, 0, 0, 0, false), 0x441);
+	recover(0);
+	disk.error = 0;
+	assert_int_equal(simple(0x25, 0, 1, 0, 512, false), 0x50);
+}
+
+static void trims(void **state)
+{
+	u64 ranges[64] = {8 | 8ull << 48, 0, 64 | 16ull << 48, 5};
+
+	(void)state;
+	store(ranges, 512);
+	assert_int_equal(simple(0x06, 0, 1, 1, 512, true), 0x50);
+	assert_int_equal(disk.discards, 2);
+	assert_int_equal(disk.last_offset, 64 * 512);
+	assert_int_equal(disk.last_len, 16 * 512);
+	ranges[1] = (FAKE_DISK_SIZE / 512) | 1ull << 48;
+	store(ranges, 512);
+	assert_int_equal(simple(0x06, 0, 1, 1, 512, true), 0x1041);
+	recover(0);
+	assert_int_equal(simple(0x06, 0, 9, 1, 9 * 512, true), 0x441);
+	recover(0);
+	assert_int_equal(simple(0x06, 0, 1, 0, 512, true), 0x441);
+}
+
+static void queues(void **state)
+{
+	u8 *fis = ram + RECEIVED + 0x58;
+	u32 tags;
+
+	(void)state;
+	disk.hold = true;
+	for (unsigned slot = 0; slot < 32; slot++) {
+		lay(slot, slot % 2 ? 0x61 : 0x60, slot * 8, (u16)(slot << 3), 8, 4096, slot % 2);
+		pwr(P_SACT, 1u << slot);
+		pwr(P_CI, 1u << slot);
+	}
+	assert_int_equal(disk.submits, 32);
+	assert_int_equal(prd(P_CI), 0); /* the drive has them all */
+	assert_int_equal(prd(P_SACT), 0xffffffff);
+	assert_int_equal(prd(P_IS), 0);
+	fake_disk_complete(&disk);
+	assert_int_equal(prd(P_SACT), 0);
+	assert_int_equal(prd(P_IS), SDBS);
+	assert_int_equal(fis[0], 0xa1);
+	memcpy(&tags, fis + 4, 4);
+	assert_int_equal(tags, 0xffffffff); /* told together */
+	assert_true(level());
+	pwr(P_IS, SDBS);
+	assert_true(level());
+	wr(IS, 1);
+	assert_false(level());
+}
+
+static void a_queued_command_fails(void **state)
+{
+	u8 page[512];
+
+	(void)state;
+	disk.hold = true;
+	for (unsigned slot = 3; slot < 6; slot++) {
+		lay(slot, 0x60, slot == 4 ? FAKE_DISK_SIZE / 512 : slot, (u16)(slot << 3), 1, 512, false);
+		pwr(P_SACT, 1u << slot);
+		pwr(P_CI, 1u << slot);
+	}
+	assert_true(prd(P_IS) & TFES);
+	assert_int_equal(prd(P_TFD), 0x1041);
+	assert_int_equal(prd(P_SACT) & 0x10, 0x10);
+	fake_disk_complete(&disk);
+	assert_int_equal(prd(P_SACT) & 0x10, 0x10);
+	recover(0);
+	disk.hold = false;
+	assert_int_equal(simple(0x2f, 0x10, 1, 0, 512, false), 0x50);
+	fetch(page, 512);
+	assert_int_equal(page[0], 4);
+	assert_int_equal(page[2], 0x41);
+	assert_int_equal(page[3], 0x10);
+	/* The rules of queueing: the tag is the slot, and is announced. */
+	lay(2, 0x60, 0, 3 << 3, 1, 512, false);
+	pwr(P_SACT, 4);
+	pwr(P_CI, 4);
+	assert_int_equal(prd(P_TFD), 0x441);
+	recover(0);
+	lay(2, 0x60, 0, 2 << 3, 1, 512, false);
+	pwr(P_CI, 4);
+	assert_int_equal(prd(P_TFD), 0x441);
+	recover(0);
+}
+
+static void one_at_a_time(void **state)
+{
+	(void)state;
+	disk.hold = true;
+	for (unsigned slot = 0; slot < 4; slot++)
+		lay(slot, 0x25, slot, 1, 0, 512, false);
+	pwr(P_CI, 0xf);
+	assert_int_equal(disk.submits, 1);
+	for (unsigned left = 4; left; left--) {
+		assert_int_equal(__builtin_popcount(prd(P_CI)), left);
+		fake_disk_complete(&disk);
+	}
+	assert_int_equal(disk.submits, 4);
+	assert_int_equal(prd(P_IS), DHRS);
+}
+
+static void resets(void **state)
+{
+	(void)state;
+	for (unsigned kind = 0; kind < 4; kind++) {
+		disk.hold = true;
+		lay(0, 0x25, 0, 1, 0, 512, false);
+		pwr(P_CI, 1);
+		lay(1, 0x60, 0, 1 << 3, 1, 512, false);
+		assert_int_equal(prd(P_CI), 1);
+		switch (kind) {
+		case 0:
+			pwr(P_CMD, FIS_ENABLE);
+			break;
+		case 1:
+			pwr(P_SCTL, 0x301);
+			assert_int_equal(prd(P_SSTS), 0);
+			assert_int_equal(prd(P_TFD), 0x7f);
+			pwr(P_SCTL, 0x300);
+			assert_int_equal(prd(P_SSTS), 0x133);
+			assert_true(prd(P_SERR) & BIT(26));
+			assert_true(prd(P_IS) & 0x40);
+			break;
+		case 2:
+			wr(GHC, 1);
+			assert_int_equal(rd(GHC), 0x80000000);
+			break;
+		default:
+			pci_function_reset(ahci_function(ahci));
+			pci_assign(host);
+			pci_function_write(ahci_function(ahci), 4, 2, 7);
+			break;
+		}
+		assert_null(disk.queued);
+		assert_int_equal(prd(P_CI), 0);
+		assert_int_equal(prd(P_SIG), 0x101);
+		disk.hold = false;
+		start(0);
+		assert_int_equal(simple(0x25, 0, 1, 0, 512, false), 0x50);
+	}
+	/* A soft reset, in its two halves. */
+	lay(0, 0, 0, 0, 0, 0, false);
+	table(0)[1] = 0;
+	table(0)[15] = 4;
+	pwr(P_CI, 1);
+	table(0)[15] = 0;
+	pwr(P_IS, ~0u);
+	pwr(P_CI, 1);
+	assert_int_equal(prd(P_CI), 0);
+	assert_int_equal(prd(P_SIG), 0x101);
+	assert_int_equal(ram[RECEIVED + 0x40], 0x34);
+}
+
+static void wrong_layouts(void **state)
+{
+	(void)state;
+	lay(0, 0x25, 0, 1, 0, 512, false);
+	entry(0, 0, GIB(8), 512); /* no RAM there */
+	pwr(P_CI, 1);
+	assert_true(prd(P_IS) & HBFS);
+	recover(0);
+	lay(0, 0x25, 0, 1, 0, 512, false);
+	entry(0, 0, ~0ull - 100, 512); /* around the end of the address space */
+	pwr(P_CI, 1);
+	assert_true(prd(P_IS) & HBFS);
+	recover(0);
+	header(0, 0, 65535);
+	pwr(P_CI, 1);
+	assert_true(prd(P_IS) & HBFS);
+	recover(0);
+	lay(0, 0x25, 0, 1, 0, 512, false);
+	memset(ram + LIST + 8, 0xff, 8); /* the table is nowhere */
+	pwr(P_CI, 1);
+	assert_true(prd(P_IS) & HBFS);
+	recover(0);
+	table(0)[0] = 0x34; /* not a FIS of the host's */
+	header(0, 0, 0);
+	pwr(P_CI, 1);
+	assert_true(prd(P_IS) & HBFS);
+	recover(0);
+	pwr(0, 0xfffffc00); /* the list itself */
+	pwr(P_CI, 1);
+	assert_true(prd(P_IS) & HBFS);
+	pwr(0, LIST);
+	recover(0);
+	pwr(8, 0xffffff00); /* received FISes go nowhere */
+	assert_int_equal(simple(0x25, 0, 1, 0, 512, false), 0x50);
+	/* Without leave to master the bus, nothing moves. */
+	pci_function_write(ahci_function(ahci), 4, 2, 3);
+	disk.submits = 0;
+	pwr(P_CI, 1);
+	assert_int_equal(disk.submits, 0);
+	pci_function_write(ahci_function(ahci), 4, 2, 7);
+	pwr(P_CI, 0);
+	assert_int_equal(disk.submits, 1);
+}
+
+static void messages(void **state)
+{
+	struct pci_function *fn = ahci_function(ahci);
+
+	(void)state;
+	assert_true(fn->msi);
+	pci_function_write(fn, fn->msi + 4, 4, 0xfee00000);
+	pci_function_write(fn, fn->msi + 2, 2, 1);
+	simple(0x25, 0, 1, 0, 512, false);
+	assert_int_equal(msis, 1);
+	assert_false(level());
+	simple(0x25, 0, 1, 0, 512, false);
+	assert_int_equal(msis, 1); /* the first is not acknowledged */
+	wr(IS, 1);
+	assert_int_equal(msis, 2); /* the port still has something */
+	pwr(P_IS, ~0u);
+	wr(IS, 1);
+	assert_int_equal(msis, 2);
+	simple(0x25, 0, 1, 0, 512, false);
+	assert_int_equal(msis, 3);
+}
+
+/* ---- the CD-ROM ---- */
+
+static u32 packet(const u8 *bytes, size_t n, u32 len)
+{
+	lay(0, 0xa0, 0, 0, 1, len, false);
+	memset(table(0) + 0x40, 0, 16);
+	memcpy(table(0) + 0x40, bytes, n);
+	header(0, 1 << 5, !len ? 0 : len > 6 ? 2 : 1);
+	wr(at(1, P_CI), 1);
+	return rd(at(1, P_TFD));
+}
+
+#define PACKET(len, ...) packet((const u8[]){__VA_ARGS__}, sizeof((const u8[]){__VA_ARGS__}), len)
+
+static void assert_sense(u8 key, u8 code)
+{
+	u8 data[18];
+
+	recover(1);
+	assert_int_equal(PACKET(18, 0x03, 0, 0, 0, 18), 0x50);
+	fetch(data, 18);
+	assert_int_equal(data[2], key);
+	assert_int_equal(data[12], code);
+}
+
+static void disc_commands(void **state)
+{
+	u8 data[4096];
+
+	(void)state;
+	assert_int_equal(PACKET(0, 0x00), 0x50);
+	assert_int_equal(PACKET(36, 0x12, 0, 0, 0, 36), 0x50);
+	fetch(data, 36);
+	assert_int_equal(data[0], 5);
+	assert_memory_equal(data + 8, "MULLION ", 8);
+	assert_int_equal(PACKET(8, 0x25), 0x50);
+	fetch(data, 8);
+	assert_memory_equal(data, "\0\0\1\xff\0\0\x08\0", 8);
+	assert_int_equal(PACKET(4096, 0x28, 0, 0, 0, 0, 3, 0, 0, 2), 0x50);
+	fetch(data, 4096);
+	assert_memory_equal(data, disc.data + 3 * 2048, 4096);
+	assert_int_equal(moved(0), 4096);
+	assert_int_equal(PACKET(2048, 0xa8, 0, 0, 0, 0, 4, 0, 0, 0, 1), 0x50);
+	assert_int_equal(PACKET(20, 0x43, 0, 0, 0, 0, 0, 0, 0, 20), 0x50);
+	fetch(data, 20);
+	assert_memory_equal(data, "\0\x12\1\1\0\x14\1\0\0\0\0\0\0\x14\xaa\0\0\0\2\0", 20);
+	assert_int_equal(PACKET(12, 0x43, 2, 1, 0, 0, 0, 0, 0, 12), 0x50);
+	assert_int_equal(PACKET(64, 0x5a, 0, 0x3f, 0, 0, 0, 0, 0, 64), 0x50);
+	assert_int_equal(moved(0), 8 + 8 + 22);
+	assert_int_equal(PACKET(64, 0x1a, 0, 0x2a, 0, 64), 0x50);
+	assert_int_equal(PACKET(32, 0x46, 0, 0, 0, 0, 0, 0, 0, 32), 0x50);
+	assert_int_equal(PACKET(34, 0x51, 0, 0, 0, 0, 0, 0, 0, 34), 0x50);
+	assert_int_equal(PACKET(8, 0x4a, 1, 0, 0, 0x10, 0, 0, 0, 8), 0x50);
+	assert_int_equal(PACKET(8, 0xbd, 0, 0, 0, 0, 0, 0, 0, 0, 8), 0x50);
+	lay(0, 0xa1, 0, 0, 0, 512, false);
+	wr(at(1, P_CI), 1);
+	assert_int_equal(rd(at(1, P_TFD)), 0x50);
+	fetch(data, 512);
+	assert_int_equal(data[0] | data[1] << 8, 0x8580);
+}
+
+static void disc_errors(void **state)
+{
+	(void)state;
+	assert_int_equal(PACKET(2048, 0x28, 0, 0, 0, 2, 0, 0, 0, 1), 0x5441);
+	assert_sense(5, 0x21);
+	assert_int_equal(PACKET(2048, 0x28, 0, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff), 0x5441);
+	assert_sense(5, 0x21);
+	assert_int_equal(PACKET(2048, 0x28, 0, 0, 0, 0, 0, 0, 0, 2), 0x5441); /* too little room */
+	assert_sense(5, 0x24);
+	assert_int_equal(PACKET(0, 0x28), 0x50); /* of nothing */
+	assert_int_equal(PACKET(0, 0x2a), 0x5441);
+	assert_sense(5, 0x20);
+	disc.error = -EIO;
+	assert_int_equal(PACKET(2048, 0x28, 0, 0, 0, 0, 0, 0, 0, 1), 0x3041);
+	disc.error = 0;
+	assert_sense(3, 0x11);
+	lay(0, 0xec, 0, 0, 0, 512, false);
+	wr(at(1, P_CI), 1);
+	assert_int_equal(rd(at(1, P_TFD)), 0x441);
+	recover(1);
+}
+
+static void tray(void **state)
+{
+	u8 data[8];
+
+	(void)state;
+	assert_int_equal(PACKET(0, 0x1e, 0, 0, 0, 1), 0x50);
+	assert_int_equal(PACKET(0, 0x1b, 0, 0, 0, 2), 0x5441);
+	assert_sense(5, 0x53);
+	assert_int_equal(PACKET(0, 0x1e), 0x50);
+	assert_int_equal(PACKET(0, 0x1b, 0, 0, 0, 2), 0x50);
+	assert_int_equal(PACKET(0, 0x00), 0x2041);
+	assert_sense(2, 0x3a);
+	assert_int_equal(PACKET(0, 0x1b, 0, 0, 0, 3), 0x50);
+	assert_int_equal(PACKET(0, 0x00), 0x6041); /* another disc, perhaps */
+	assert_sense(6, 0x28);
+	assert_int_equal(PACKET(0, 0x00), 0x50);
+	assert_int_equal(PACKET(0, 0x1b, 0, 0, 0, 2), 0x50);
+	assert_int_equal(PACKET(0, 0x1b, 0, 0, 0, 3), 0x50);
+	assert_int_equal(PACKET(8, 0x4a, 1, 0, 0, 0x10, 0, 0, 0, 8), 0x50);
+	fetch(data, 8);
+	assert_int_equal(data[4], 2);
+	assert_int_equal(data[5], 2);
+}
+
+static void six_ports(void **state)
+{
+	struct fake_disk more[5];
+
+	(void)state;
+	for (unsigned i = 0; i < 5; i++)
+		fake_disk_init(&more[i]);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(ahci_attach(ahci, &more[i].disk, false, "X"), 0);
+	assert_int_equal(ahci_attach(ahci, &more[4].disk, false, "X"), -ENOSPC);
+	assert_int_equal(rd(0xc), 0x3f);
+	start(5);
+	lay(0, 0x25, 5, 1, 0, 512, false);
+	wr(at(5, P_CI), 1);
+	assert_int_equal(rd(at(5, P_TFD)), 0x50);
+	assert_int_equal(more[3].submits, 1);
+	fake_vm_fini(&vm);
+	setup(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(registers, setup, teardown),
+		cmocka_unit_test_setup_teardown(identify, setup, teardown),
+		cmocka_unit_test_setup_teardown(moves_data, setup, teardown),
+		cmocka_unit_test_setup_teardown(other_commands, setup, teardown),
+		cmocka_unit_test_setup_teardown(refuses, setup, teardown),
+		cmocka_unit_test_setup_teardown(trims, setup, teardown),
+		cmocka_unit_test_setup_teardown(queues, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_queued_command_fails, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_at_a_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(resets, setup, teardown),
+		cmocka_unit_test_setup_teardown(wrong_layouts, setup, teardown),
+		cmocka_unit_test_setup_teardown(messages, setup, teardown),
+		cmocka_unit_test_setup_teardown(disc_commands, setup, teardown),
+		cmocka_unit_test_setup_teardown(disc_errors, setup, teardown),
+		cmocka_unit_test_setup_teardown(tray, setup, teardown),
+		cmocka_unit_test_setup_teardown(six_ports, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
