@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "dev/vga.h"
+#include "vm/dma.h"
 
 enum {
 	ID_FIRST = 0xb0c0,
@@ -77,8 +78,12 @@ static void enable(struct vga *vga, u16 value)
 	dispi[DISPI_VIRT_WIDTH] = 0;
 	dispi[DISPI_X_OFFSET] = dispi[DISPI_Y_OFFSET] = 0;
 	settle(vga);
-	if (!(value & DISPI_NO_CLEAR))
-		memset(vga->vram, 0, (size_t)dispi[DISPI_YRES] * vga_dispi_stride(vga));
+	if (!(value & DISPI_NO_CLEAR)) {
+		size_t len = (size_t)dispi[DISPI_YRES] * vga_dispi_stride(vga);
+
+		memset(vga->vram, 0, len);
+		dma_wrote(vga->vm, vga->vram, len);
+	}
 	open_window(vga);
 }
 

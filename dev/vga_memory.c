@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "dev/vga.h"
+#include "vm/dma.h"
 
 enum {
 	SEQ_MAP_MASK = 2,
@@ -131,9 +132,8 @@ static u8 plane_value(const struct vga *vga, unsigned p, u8 value)
 	return (u8)((value & mask) | (latch & ~mask));
 }
 
-static void write_planes(struct vga *vga, u32 address, u8 value)
+static void write_planes(struct vga *vga, u8 *to, u8 value)
 {
-	u8 *to = planes(vga, address);
 
 	for (unsigned p = 0; p < 4; p++) {
 		if (vga->seq[SEQ_MAP_MASK] >> p & 1)
@@ -143,19 +143,25 @@ static void write_planes(struct vga *vga, u32 address, u8 value)
 
 void vga_memory_write(struct vga *vga, u32 offset, u8 value)
 {
+	u8 *to;
+
 	if (!map(vga, &offset))
 		return;
 	vga->serial++;
 	if (linear(vga)) {
+		to = planes(vga, offset >> 2);
 		/* The mask is per plane, and planes are every fourth byte. */
 		if (vga_dispi_on(vga) || vga->seq[SEQ_MAP_MASK] >> (offset & 3) & 1)
-			vga->vram[offset & (VGA_VRAM_SIZE - 1)] = value;
+			to[offset & 3] = value;
 	} else if (!(vga->seq[SEQ_MEMORY_MODE] & MEMORY_FLAT)) {
+		to = planes(vga, offset >> 1);
 		for (u8 plane = offset & 1; plane < 4; plane = (u8)(plane + 2)) {
 			if (vga->seq[SEQ_MAP_MASK] >> plane & 1)
-				planes(vga, offset >> 1)[plane] = value;
+				to[plane] = value;
 		}
 	} else {
-		write_planes(vga, offset, value);
+		to = planes(vga, offset);
+		write_planes(vga, to, value);
 	}
+	dma_wrote(vga->vm, to, 4); /* the guest may run code from its frame buffer */
 }

@@ -14,6 +14,8 @@ static struct vga *vga;
 static u32 scratch[DISPLAY_MAX_WIDTH];
 static struct display_picture picture;
 
+static const struct engine_ops engine = {.name = "fake"};
+
 static int setup(void **state)
 {
 	struct pci_wiring wiring = {
@@ -24,6 +26,7 @@ static int setup(void **state)
 
 	(void)state;
 	fake_vm_init(&vm);
+	vm.engine = &engine;
 	assert_int_equal(pci_host_create(&vm, &wiring, &host), 0);
 	assert_int_equal(vga_create(&vm, &vga), 0);
 	assert_int_equal(pci_plug(host, &vga->pci, PCI_ANY), 0);
