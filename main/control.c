@@ -241,6 +241,7 @@ static const struct ctl_command requests[] = {
 	{"net.add", control_net_add},
 	{"device.list", control_device_list},
 	{"device.remove", control_device_remove},
+	{"screenshot", control_screenshot},
 	{"subscribe", subscribe},
 	{"console", console},
 	{0},

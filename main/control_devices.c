@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands of the control socket for devices that come and go. */
+/* Commands of the control socket for devices that come and go, and for the screen. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +7,7 @@
 
 #include "ctl/request.h"
 #include "main/control.h"
+#include "main/screenshot.h"
 
 /* The request's object, read as the only entry of that list in a VM file. */
 static int read_device(
@@ -90,4 +91,22 @@ int control_device_remove(struct ctl_call *call, struct err *err)
 	int ret = ctl_arg_number(call, "port", CONFIG_PORTS, &port, err);
 
 	return ret ? ret : hotplug_remove(&vmm->hotplug, (unsigned)port, err);
+}
+
+int control_screenshot(struct ctl_call *call, struct err *err)
+{
+	struct vmm *vmm = call->ctx;
+	int fd = call->client ? call->client->passed : -1;
+	unsigned width, height;
+	int ret = machine_screenshot(&vmm->machine, fd, &width, &height, err);
+
+	if (fd >= 0) {
+		close(fd);
+		call->client->passed = -1;
+	}
+	if (ret)
+		return ret;
+	cJSON_AddNumberToObject(call->result, "width", width);
+	cJSON_AddNumberToObject(call->result, "height", height);
+	return 0;
 }

@@ -15,6 +15,7 @@
 #include "main/network.h"
 #include "main/ps.h"
 #include "main/run.h"
+#include "main/screenshot.h"
 #include "main/show.h"
 #include "main/stop.h"
 
@@ -49,6 +50,7 @@ const struct command *const commands[] = {
 	&command_rename,
 	&command_attach,
 	&command_detach,
+	&command_screenshot,
 	&command_image_create,
 	&command_image_convert,
 	&command_image_info,

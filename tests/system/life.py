@@ -405,6 +405,26 @@ def hot_plug():
         home.bad("no hot-plug ports", "attach", "none", "--net", "none")
 
 
+@case("life: a picture of the screen")
+def screenshot():
+    with Home() as home:
+        home.good("run", "-d", "--name", "s", "--vga", "--append", "console=tty0 console=ttyS0")
+        home.wait_prompt("s")
+        path = os.path.join(home.folder, "s.ppm")
+        home.good("screenshot", "s", path)
+        with open(path, "rb") as file:
+            kind, size, _, data = file.read().split(b"\n", 3)
+        width, height = (int(n) for n in size.split())
+        expect(kind == b"P6" and len(data) == 3 * width * height and width >= 640, f"{width} x {height}", str(len(data)))
+        expect(len(set(data)) > 1, "all black", "")
+        home.bad("cannot write", "screenshot", "s", "/nowhere/x.ppm")
+        home.bad("plain file", "screenshot", "s", home.folder)
+        os.unlink(path)
+        home.good("run", "-d", "--name", "blind")
+        home.bad("no screen", "screenshot", "blind", path)
+        expect(not os.path.exists(path), "a file is left", "")
+
+
 # ---- what is said about all this ----
 
 def commands():
