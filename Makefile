@@ -72,7 +72,7 @@ install: build
 	@meson configure $(BUILD) --prefix=$(PREFIX)
 	@ninja -C $(BUILD) --quiet
 	@meson install -C $(BUILD) --no-rebuild --quiet
-	@install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/mullion images/vmlinuz-cloud images/initrd.img
+	@install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/mullion images/vmlinuz-cloud images/initrd.img guest/build-debian
 	@$(BUILD)/mullion schema >$(BUILD)/vm.schema.json
 	@install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/mullion $(BUILD)/vm.schema.json
 	@$(BUILD)/mullion completion bash >$(BUILD)/completion.bash

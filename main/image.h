@@ -12,7 +12,7 @@
 
 #include "main/command.h"
 
-extern const struct command command_image_create, command_image_convert, command_image_info, command_image_resize,
+extern const struct command command_image_build, command_image_create, command_image_convert, command_image_info, command_image_resize,
 	command_image_list;
 
 /* The image that a user calls so: a file, a URI, or a name in the store. 0, or -ENOENT with a line in err. */

@@ -72,17 +72,18 @@ static int read_disk(struct boot_store *store, u64 offset, void *to, size_t len)
 
 static int look_inside(struct machine *m, struct kernel_files *files, struct err *err)
 {
+	const char *name = m->config->disk[0].path;
 	struct image_store image = {.store = {.read = read_disk, .size = m->disk[0]->size}, .disk = m->disk[0]};
 	int ret = 0;
 
-	if (!m->inside)
+	if (!files->inside.kernel)
 		ret = boot_inside_init(&files->inside);
 	m->inside = &files->inside;
 	image.piece = aligned_alloc(PIECE_ALIGN, PIECE);
 	if (ret || !image.piece)
-		ret = err_set(err, ENOMEM, "no memory for the kernel in %s", m->config->image);
+		ret = err_set(err, ENOMEM, "no memory for the kernel in %s", name);
 	else
-		ret = boot_look_inside(&image.store, m->config->image, &files->inside, err);
+		ret = boot_look_inside(&image.store, name, &files->inside, err);
 	free(image.piece);
 	return ret;
 }
@@ -101,8 +102,10 @@ static int boot_image(struct machine *m, struct kernel_files *files, struct err 
 {
 	int ret = look_inside(m, files, err);
 
-	if (ret)
+	if (ret) {
+		m->inside = NULL;
 		return ret;
+	}
 	m->kernel = files->inside.kernel_name;
 	m->initrd = *files->inside.initrd_name ? files->inside.initrd_name : NULL;
 	make_command_line(m, files);
@@ -137,8 +140,12 @@ int kernel_find(struct machine *m, struct kernel_files *files, struct err *err)
 	m->append = config->append ? config->append : DEFAULT_COMMAND_LINE;
 	if (m->kernel)
 		return 0;
-	if (config->image)
-		return boot_image(m, files, err);
+	if (config->ndisks && config->disk[0].bus != DISK_BUS_CDROM) {
+		ret = boot_image(m, files, err);
+		if (!ret || ret != -ENOENT || config->image)
+			return ret;
+		m->append = config->append ? config->append : DEFAULT_COMMAND_LINE;
+	}
 	m->kernel = files->kernel;
 	ret = find_default(DEFAULT_KERNEL, files->kernel, err);
 	if (ret || m->initrd)

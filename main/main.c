@@ -48,6 +48,7 @@ const struct command *const commands[] = {
 	&command_inspect,
 	&command_stats,
 	&command_rename,
+	&command_image_build,
 	&command_attach,
 	&command_detach,
 	&command_screenshot,

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 
+import debian  # noqa: F401 (its cases)
 import disk_errors  # noqa: F401 (its cases)
 import disks  # noqa: F401
 import life  # noqa: F401
