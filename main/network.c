@@ -372,7 +372,7 @@ static const struct option rm_options[] = {
 		.kind = OPTION_FLAG,
 		.help = "also while VMs are on it",
 		.to = &force},
-	{NULL},
+	{0},
 };
 
 const struct command command_network_rm = {
