@@ -197,12 +197,12 @@ static int rename_vm(const struct invocation *call)
 
 static const struct option stop_options[] = {
 	{"time", 't', OPTION_NUMBER, "SECS", "then it is killed (default: 30)", &stop_time},
-	{"all", 'a', OPTION_FLAG, NULL, "all VMs that run", &all},
+	{"all", 'a', OPTION_FLAG, NULL, "all VMs of this user that run, those on terminals, too", &all},
 	{0},
 };
 
 static const struct option kill_options[] = {
-	{"all", 'a', OPTION_FLAG, NULL, "all VMs that run", &all},
+	{"all", 'a', OPTION_FLAG, NULL, "all VMs of this user that run, those on terminals, too", &all},
 	{0},
 };
 
