@@ -137,7 +137,10 @@ int kernel_find(struct machine *m, struct kernel_files *files, struct err *err)
 
 	m->kernel = config->kernel;
 	m->initrd = config->initrd;
-	m->append = config->append ? config->append : DEFAULT_COMMAND_LINE;
+	if (config->append)
+		m->append = config->append;
+	else
+		m->append = config->virtio_console ? DEFAULT_COMMAND_LINE " console=hvc0" : DEFAULT_COMMAND_LINE;
 	if (m->kernel)
 		return 0;
 	if (config->ndisks && config->disk[0].bus != DISK_BUS_CDROM) {

@@ -192,8 +192,6 @@ static int add_chips(struct machine *m, struct err *err)
 		ret = machine_add_virtio(m, err);
 	if (!ret)
 		ret = add_ports(m);
-	if (!ret)
-		machine_settle_virtio(m);
 	return ret;
 }
 
@@ -212,6 +210,7 @@ int machine_create(struct machine *m, struct loop *loop, const struct engine_ops
 		return ret;
 	m->vm.clock.rearm = clock_rearm;
 	m->vm.private_memory = config->private_memory;
+	m->vm.packed_rings = config->packed_rings;
 	ret = machine_add_ram(m, err);
 	if (!ret)
 		ret = machine_open_console(m, err);

@@ -65,17 +65,6 @@ int machine_add_virtio(struct machine *m, struct err *err)
 	return ret ? err_set(err, -ret, "a virtio device cannot be added: %s", strerror(-ret)) : 0;
 }
 
-/* Packed rings are no faster here (docs/decisions.md), so drivers get them only when asked for. */
-void machine_settle_virtio(struct machine *m)
-{
-	for (struct pci_function *fn = m->pci->root.functions; fn; fn = fn->next) {
-		struct virtio *vdev = virtio_of(fn);
-
-		if (vdev && !m->config->packed_rings)
-			vdev->offered &= ~BIT(VIRTIO_F_RING_PACKED);
-	}
-}
-
 /* ---- counters ---- */
 
 static void print_queue(const struct virtio *vdev, const struct virtq *vq, FILE *out)
@@ -110,14 +99,21 @@ static void print_balloon(const struct balloon_figures *f, FILE *out)
 	fprintf(out, "\n");
 }
 
-void machine_print_virtio(struct machine *m, FILE *out)
+static void print_bus(const struct pci_bus *bus, FILE *out)
 {
-	for (struct pci_function *fn = m->pci->root.functions; fn; fn = fn->next) {
+	for (struct pci_function *fn = bus->functions; fn; fn = fn->next) {
 		struct virtio *vdev = virtio_of(fn);
 
 		for (unsigned i = 0; vdev && i < vdev->nqueues; i++)
 			print_queue(vdev, virtio_queue(vdev, i), out);
 	}
+}
+
+void machine_print_virtio(struct machine *m, FILE *out)
+{
+	print_bus(&m->pci->root, out);
+	for (const struct pci_bus *bus = m->pci->buses; bus; bus = bus->next)
+		print_bus(bus, out);
 	if (!m->balloon)
 		return;
 	print_balloon(virtio_balloon_figures(m->balloon), out);

@@ -8,7 +8,5 @@
 
 /* From the configuration. 0, or -errno with a line in err. */
 int machine_add_virtio(struct machine *m, struct err *err);
-/* After the last virtio device was added: what all of them offer. */
-void machine_settle_virtio(struct machine *m);
 /* Counters of every virtio device's queues, and the balloon's figures; asks the guest for newer ones. */
 void machine_print_virtio(struct machine *m, FILE *out);

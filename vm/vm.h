@@ -41,6 +41,7 @@ struct vm {
 	struct vcpu *vcpu; /* array of nvcpus */
 	unsigned nvcpus;
 	bool private_memory; /* guest RAM is to be out of this system's reach, where the engine can */
+	bool packed_rings; /* virtio devices offer them */
 	u64 tsc_khz; /* the host's and the guest's TSC; set before vm_start */
 	bool engine_ready; /* the engine's objects exist: from the first vm_start to a reset */
 	_Atomic int stop; /* enum vm_stop; the first request wins */

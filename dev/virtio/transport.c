@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "host/log.h"
+#include "vm/vm.h"
 
 #define PCI_COMMAND 0x04
 #define PCI_CAP_VENDOR 0x09
@@ -540,7 +541,8 @@ int virtio_init(struct virtio *vdev, struct vm *vm, const struct virtio_class *c
 	unsigned nqueues, void *config, unsigned config_size)
 {
 	u64 rings = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_INDIRECT_DESC) | BIT(VIRTIO_F_EVENT_IDX) |
-		    BIT(VIRTIO_F_RING_PACKED) | (class->queue_reset ? BIT(VIRTIO_F_RING_RESET) : 0);
+		    (vm->packed_rings ? BIT(VIRTIO_F_RING_PACKED) : 0) |
+		    (class->queue_reset ? BIT(VIRTIO_F_RING_RESET) : 0);
 	int ret;
 
 	*vdev = (struct virtio){

@@ -40,6 +40,7 @@ static inline void fuzz_pci_init(void)
 	};
 
 	fuzz_vm_init(&vm);
+	vm.packed_rings = true;
 	memset(fuzz_ram, 0, sizeof(fuzz_ram));
 	fuzz_check(!pci_host_create(&vm, &wiring, &host));
 }

@@ -167,6 +167,7 @@ static inline void fake_pc_init(struct vm *vm)
 {
 	fake_vm_init(vm);
 	vm->engine = &fake_ram_engine;
+	vm->packed_rings = true;
 	fake_ram_used = PAGE_SIZE;
 	fake_bytes_written = 0;
 	memset(&fake_pci, 0, sizeof(fake_pci));
