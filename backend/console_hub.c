@@ -35,8 +35,7 @@ struct client {
 };
 
 struct log {
-	char path[PATH_MAX];
-	int fd;
+	int fd, old; /* PATH, PATH.1; -1 */
 	u64 at, size;
 };
 
@@ -89,30 +88,40 @@ static void hub_write(struct console *console, const u8 *data, size_t len)
 
 /* ---- the log ---- */
 
-static int log_open(struct log *log)
+/* Both from the start: later, the sandbox lets us make no files in a folder of the user's. */
+static int log_open(struct log *log, const char *path)
 {
+	char old[PATH_MAX];
 	struct stat st;
 
-	log->fd = open(log->path, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC, 0600);
+	if (snprintf(old, sizeof(old), "%s.1", path) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	log->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0600);
 	if (log->fd < 0 || fstat(log->fd, &st))
 		return -errno;
 	log->size = (u64)st.st_size;
-	return 0;
+	if (!S_ISREG(st.st_mode))
+		return 0;
+	log->old = open(old, O_WRONLY | O_CREAT | O_NOCTTY | O_CLOEXEC, 0600);
+	return log->old < 0 ? -errno : 0;
 }
 
+/* What was in PATH is in PATH.1, and PATH begins anew. */
 static void log_rotate(struct log *log)
 {
-	char old[PATH_MAX + 2];
+	u8 data[CHUNK];
+	off_t at = 0;
+	ssize_t n;
 
-	snprintf(old, sizeof(old), "%s.1", log->path);
-	/* Where files may not be renamed (the sandbox, in a folder of the user's), it starts over. */
-	if (rename(log->path, old) && !ftruncate(log->fd, 0)) {
-		log->size = 0;
+	if (ftruncate(log->old, 0))
 		return;
+	while ((n = pread(log->fd, data, sizeof(data), at)) > 0) {
+		if (pwrite(log->old, data, (size_t)n, at) != n)
+			break; /* a full disk: the rest is lost */
+		at += n;
 	}
-	close(log->fd);
-	if (log_open(log) && log->fd >= 0)
-		close(log->fd);
+	if (!ftruncate(log->fd, 0))
+		log->size = 0;
 }
 
 /* A full disk must not stop the guest: what cannot be written is left out. */
@@ -126,7 +135,7 @@ static void log_flush(struct hub *hub)
 		log->at += len;
 		if (write(log->fd, data, len) > 0)
 			log->size += len;
-		if (log->size >= HUB_LOG_LIMIT)
+		if (log->size >= HUB_LOG_LIMIT && log->old >= 0)
 			log_rotate(log);
 	}
 }
@@ -347,6 +356,8 @@ static void hub_close(struct console *console)
 		close(hub->slave);
 	if (hub->log.fd >= 0)
 		close(hub->log.fd);
+	if (hub->log.old >= 0)
+		close(hub->log.old);
 	pthread_mutex_destroy(&hub->lock);
 	free(hub);
 }
@@ -374,7 +385,7 @@ int console_hub_create(
 	hub->console.ops = &hub_ops;
 	hub->console.lock = &config->vm->lock;
 	hub->config = *config;
-	hub->listener.fd = hub->log.fd = hub->slave = -1;
+	hub->listener.fd = hub->log.fd = hub->log.old = hub->slave = -1;
 	pthread_mutex_init(&hub->lock, NULL);
 	keys_init(&hub->keys, &hub->console, &config->vm->clock, keys_have_room, hub);
 	for (unsigned i = 0; i < CLIENTS; i++)
@@ -383,8 +394,7 @@ int console_hub_create(
 	if (ret)
 		err_set(err, -ret, "out of descriptors");
 	if (!ret && log) {
-		snprintf(hub->log.path, sizeof(hub->log.path), "%s", log);
-		ret = log_open(&hub->log);
+		ret = log_open(&hub->log, log);
 		if (ret)
 			err_set(err, -ret, "cannot write console log %s: %s", log, strerror(-ret));
 	}

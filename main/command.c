@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "main/config_keys.h"
+
 struct parser {
 	const struct command *command;
 	struct invocation *call;
@@ -113,11 +115,36 @@ static int set_own(const struct option *option, const char *value, struct err *e
 static int unknown_option(const struct parser *p, const char *word, const char *name)
 {
 	const char *near = p->command->vm ? config_nearest_option(name) : NULL;
+	unsigned least = near ? word_distance(name, near) : word_far(name);
 
-	if (near)
+	for (const struct option *option = p->command->options; option && option->name; option++) {
+		if (word_distance(name, option->name) < least) {
+			near = option->name;
+			least = word_distance(name, near);
+		}
+	}
+	if (near && *name)
 		return err_set(p->err, EINVAL, "unknown option %s; did you mean --%s? See mullion %s --help",
 			word, near, p->command->name);
 	return err_set(p->err, EINVAL, "unknown option %s; see mullion %s --help", word, p->command->name);
+}
+
+static int unknown_command(command_table table, const char *word, struct err *err)
+{
+	unsigned least = word_far(word);
+	const char *near = NULL;
+
+	for (; *table; table++) {
+		unsigned d = word_distance(word, (*table)->name);
+
+		if (d < least) {
+			near = (*table)->name;
+			least = d;
+		}
+	}
+	if (near)
+		return err_set(err, EINVAL, "no command %s; did you mean %s? See mullion --help", word, near);
+	return err_set(err, EINVAL, "no command %s; see mullion --help", word);
 }
 
 /* One option at argv[0], perhaps with its value in argv[1]. Returns how many were used, or -EINVAL. */
@@ -248,7 +275,7 @@ int command_parse(command_table table, int argc, char **argv, struct invocation 
 		return err_set(
 			err, EINVAL, "no command %s %s; see mullion %s --help", argv[1], argv[2], argv[1]);
 	else
-		return err_set(err, EINVAL, "no command %s; see mullion --help", argv[1]);
+		return unknown_command(table, argv[1], err);
 	if (argc > 2 && !is_group(table, argv[1]))
 		return err_set(err, EINVAL, "unexpected argument %s", argv[2]);
 	return 0;

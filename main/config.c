@@ -177,8 +177,8 @@ const struct config_key *config_find_key(const struct config_list *list, const c
 
 #define WORD 32
 
-/* How many letters must be changed, put in or left out to make one word of the other (Levenshtein). */
-static unsigned distance(const char *a, const char *b)
+/* By Levenshtein. */
+unsigned word_distance(const char *a, const char *b)
 {
 	unsigned row[WORD];
 	size_t len = strlen(b);
@@ -200,13 +200,18 @@ static unsigned distance(const char *a, const char *b)
 	return row[len];
 }
 
+unsigned word_far(const char *word)
+{
+	return (unsigned)strlen(word) / 2 + 1;
+}
+
 const struct config_key *config_nearest_key(const struct config_list *list, const char *name)
 {
 	const struct config_key *best = NULL;
-	unsigned least = (unsigned)strlen(name) / 2 + 1; /* as good as any other word */
+	unsigned least = word_far(name);
 
 	for (unsigned i = 0; i < list->nkeys; i++) {
-		unsigned d = distance(name, list->keys[i].name);
+		unsigned d = word_distance(name, list->keys[i].name);
 
 		if (d < least) {
 			least = d;

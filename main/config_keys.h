@@ -49,6 +49,10 @@ const struct config_key *config_find_key(const struct config_list *list, const c
 /* The key whose name is most like it, or NULL when none is. */
 const struct config_key *config_nearest_key(const struct config_list *list, const char *name);
 
+/* How many letters must be changed, put in or left out to make one word of the other; and when that's as good as any other word. */
+unsigned word_distance(const char *a, const char *b);
+unsigned word_far(const char *word);
+
 /* Length of a choice's own name, without ":NAME". */
 size_t config_choice_len(const char *choice);
 const char *config_choice_list(const struct config_key *key, char *text, size_t len);

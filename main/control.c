@@ -48,6 +48,8 @@ static int status(struct ctl_call *call, struct err *err)
 	cJSON_AddStringToObject(call->result, "image", config->image ? config->image : vmm->machine.kernel);
 	cJSON_AddNumberToObject(call->result, "resets", vmm->resets);
 	cJSON_AddStringToObject(call->result, "console", console_names[config->console]);
+	if (*vmm->machine.console_terminal)
+		cJSON_AddStringToObject(call->result, "terminal", vmm->machine.console_terminal);
 	if (config->console_log)
 		cJSON_AddStringToObject(call->result, "console-log", config->console_log);
 	for (unsigned i = 0; i < config->nlabels; i++)

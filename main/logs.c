@@ -70,34 +70,7 @@ static void seek_tail(int fd, unsigned lines)
 	lseek(fd, at, SEEK_SET);
 }
 
-static bool is_same(int fd, const char *path)
-{
-	struct stat a, b;
-
-	return !fstat(fd, &a) && !stat(path, &b) && a.st_ino == b.st_ino;
-}
-
-/* As long as the VM runs; a new file takes the place of a full one. */
-static void follow_log(int fd, const char *path, const char *name)
-{
-	bool running = true;
-
-	while (copy(fd) && running) {
-		running = state_running(name, NULL); /* then once more */
-		if (running)
-			usleep(POLL_US);
-		if (!is_same(fd, path)) {
-			int next = open(path, O_RDONLY | O_CLOEXEC);
-
-			if (!copy(fd) || next < 0)
-				break;
-			dup2(next, fd);
-			close(next);
-		}
-	}
-}
-
-static void print_old(const char *path)
+static void print_old(const char *path, off_t from)
 {
 	char old[PATH_MAX + 2];
 	int fd;
@@ -106,8 +79,34 @@ static void print_old(const char *path)
 	fd = open(old, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return;
+	lseek(fd, from, SEEK_SET);
 	copy(fd);
 	close(fd);
+}
+
+/* A full log was moved to PATH.1: there is the rest of what we were reading. */
+static void follow_move(int fd, const char *path)
+{
+	off_t at = lseek(fd, 0, SEEK_CUR);
+	struct stat st;
+
+	if (fstat(fd, &st) || st.st_size >= at)
+		return;
+	print_old(path, at);
+	lseek(fd, 0, SEEK_SET);
+}
+
+/* As long as the VM runs. */
+static void follow_log(int fd, const char *path, const char *name)
+{
+	bool running = true;
+
+	while (copy(fd) && running) {
+		running = state_running(name, NULL); /* then once more */
+		if (running)
+			usleep(POLL_US);
+		follow_move(fd, path);
+	}
 }
 
 static int logs(const struct invocation *call)
@@ -130,7 +129,7 @@ static int logs(const struct invocation *call)
 	if (tail)
 		seek_tail(fd, tail);
 	else
-		print_old(path);
+		print_old(path, 0);
 	if (follow)
 		follow_log(fd, path, name);
 	else

@@ -59,6 +59,7 @@ struct machine {
 	u64 ram_below, ram_above;
 	struct region ram_low, ram_high;
 	struct console *console;
+	char console_terminal[64]; /* a pty's name, or "" */
 	struct console_pair console_pair; /* COM1's and hvc0's ends of it */
 	struct irq_fork isa[ISA_IRQS]; /* each goes to the 8259 and to the IOAPIC */
 	struct irq_fork intx[PCI_INTX_LINES]; /* so does each of these, but to different pins */

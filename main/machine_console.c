@@ -17,15 +17,14 @@ void machine_power_button(void *arg)
 static int open_hub(struct machine *m, const struct console_config *base, struct err *err)
 {
 	const struct vm_config *config = m->config;
-	char name[64];
 	int ret = console_hub_create(base, config->console_log, &m->console, err);
 
 	if (!ret && config->console == CONSOLE_SOCKET && config->console_path)
 		ret = console_hub_listen(m->console, config->console_path, err);
 	if (!ret && config->console == CONSOLE_PTY) {
-		ret = console_hub_pty(m->console, name, sizeof(name), err);
+		ret = console_hub_pty(m->console, m->console_terminal, sizeof(m->console_terminal), err);
 		if (!ret)
-			log_line("the console is %s", name);
+			log_line("the console is %s", m->console_terminal);
 	}
 	return ret;
 }

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -10,7 +11,7 @@ import subprocess
 import tempfile
 import time
 
-from machine import FIRST_LINE, MULLION, PROMPT, ROOT, case, clean, expect, kernel_options
+from machine import FIRST_LINE, MULLION, PROMPT, ROOT, Terminal, case, clean, expect, kernel_options
 
 
 class Home:
@@ -110,6 +111,48 @@ def whole_life():
         expect(home.good("ps", "-a", "-q") == "", "nothing is left", home.good("ps", "-a"))
         left = [os.path.join(folder, name) for folder, _, names in os.walk(home.folder) for name in names]
         expect(not left, "files are left", str(left))
+
+
+@case("life: the console on a terminal")
+def console_terminal():
+    with Home() as home:
+        home.good("run", "-d", "--name", "t")
+        home.wait_prompt("t")
+        for number in range(2):
+            with Terminal("console", "t", env=home.env) as terminal:
+                terminal.wait_for(re.escape(PROMPT))
+                terminal.type(f"echo round-$(({number} + 1))\n")
+                terminal.wait_for(f"round-{number + 1}\n")
+                terminal.type("\x01?")
+                terminal.wait_for("Ctrl-A d detaches")
+                terminal.type("\x01d")
+                expect(terminal.end() == 0 and terminal.restored(), "detached", terminal)
+        with Terminal("console", "t", env=home.env) as terminal:
+            terminal.wait_for("round-2")
+            terminal.type("poweroff\n")
+            expect(terminal.end() == 0 and terminal.restored(), "the VM's end", terminal)
+        home.wait_state("t", "exited")
+        # A pseudo-terminal of its own, which status names; and the log all the same.
+        log = os.path.join(home.folder, "log")
+        home.run("run", "-d", "--name", "p", "--console", "pty", "--console-log", log)
+        end = time.monotonic() + 60
+        while PROMPT not in home.good("logs", "p"):
+            expect(time.monotonic() < end, "no prompt", home.good("logs", "p"))
+            time.sleep(0.2)
+        name = json.loads(home.good("ps", "--format", "json"))[0]["terminal"]
+        with open(name, "r+b", buffering=0) as file:
+            file.write(b"echo by-$((1 + 1))-pty\n")
+        while "by-2-pty" not in home.good("logs", "p"):
+            expect(time.monotonic() < end, "nothing was typed", home.good("logs", "p"))
+            time.sleep(0.2)
+        # 3 MiB later, there are two files of 1 MiB at most.
+        home.good("console", "p", stdin=b"i=0; while [ $i -lt 3000 ]; do echo $(printf %01000d $i); i=$((i + 1)); done\n")
+        home.good("console", "p", stdin=b"echo e''nd\n")
+        while "end\n" not in home.good("logs", "-n", "5", "p"):
+            expect(time.monotonic() < end, "no end", home.good("logs", "-n", "5", "p"))
+            time.sleep(0.5)
+        sizes = [os.stat(path).st_size for path in (log, f"{log}.1")]
+        expect(max(sizes) < (1 << 20) + 20000 and sizes[1] >= 1 << 20, "the log's sizes", str(sizes))
 
 
 @case("life: run -d and --rm")

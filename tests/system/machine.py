@@ -85,12 +85,12 @@ def expect(condition, what, result):
 class Terminal:
     """The program on a pseudo-terminal: type, and wait for what it prints."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, env=None):
         self.master, self.slave = pty.openpty()
         self.before = termios.tcgetattr(self.slave)
         self.text = ""
         self.process = subprocess.Popen([MULLION, *options], stdin=self.slave, stdout=self.slave,
-                                        stderr=self.slave, start_new_session=True)
+                                        stderr=self.slave, start_new_session=True, env=env)
 
     def __enter__(self):
         return self

@@ -303,7 +303,9 @@ static void wrong_usage(void **state)
 {
 	(void)state;
 	refused("", "say what to do");
-	refused("walk", "no command walk");
+	refused("walk", "no command walk; see");
+	refused("runn", "no command runn; did you mean run?");
+	refused("run --fromat x", "did you mean --format?");
 	refused("doctor now", "unexpected argument now");
 	refused("doctor --fast", "unknown option --fast");
 	refused("run a b", "unexpected argument b");
