@@ -26,5 +26,7 @@ struct console {
 	pthread_mutex_t *lock; /* the machine lock */
 	/* Set by the device. Returns how many characters it took. */
 	size_t (*input)(void *arg, const u8 *data, size_t len);
+	void (*resized)(void *arg); /* may be NULL */
 	void *arg;
+	u16 columns, rows; /* of the terminal behind it; 0: unknown */
 };

@@ -29,6 +29,25 @@ static size_t input(void *arg, const u8 *data, size_t len)
 	return console->input ? console->input(console->arg, data, len) : 0;
 }
 
+static void take_size(struct console_pair *pair)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		pair->end[i].columns = pair->under->columns;
+		pair->end[i].rows = pair->under->rows;
+	}
+}
+
+static void resized(void *arg)
+{
+	struct console_pair *pair = arg;
+
+	take_size(pair);
+	for (unsigned i = 0; i < 2; i++) {
+		if (pair->end[i].resized)
+			pair->end[i].resized(pair->end[i].arg);
+	}
+}
+
 static void write_end(struct console *console, const u8 *data, size_t len)
 {
 	struct console *under = of(console).pair->under;
@@ -58,7 +77,9 @@ void console_pair_init(struct console_pair *pair, struct console *under)
 	*pair = (struct console_pair){.under = under};
 	pair->end[0] = (struct console){.ops = &first_ops, .lock = under->lock};
 	pair->end[1] = (struct console){.ops = &second_ops, .lock = under->lock};
+	take_size(pair);
 	under->input = input;
+	under->resized = resized;
 	under->arg = pair;
 }
 

@@ -3,8 +3,10 @@
 #include "backend/console_stdio.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "backend/keys.h"
@@ -25,6 +27,7 @@ struct stdio {
 	struct timer flush_timer;
 	struct loop_source in;
 	bool terminal; /* input */
+	struct loop_signals resizes; /* when it is one */
 	bool escape; /* the last key was Ctrl-A */
 	struct keys keys; /* when it is one */
 	struct typist typist; /* when it is not */
@@ -227,6 +230,7 @@ static void stdio_close(struct console *console)
 	timer_cancel(clock, &stdio->typist.timer);
 	if (stdio->in.fd >= 0)
 		loop_remove(stdio->config.loop, &stdio->in);
+	loop_signals_fini(stdio->config.loop, &stdio->resizes);
 	outbuf_fini(&stdio->out);
 	terminal_restore();
 	free(stdio);
@@ -239,6 +243,39 @@ static const struct console_ops stdio_ops = {
 	.close = stdio_close,
 };
 
+static void take_size(struct console *console)
+{
+	struct winsize size;
+
+	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size))
+		return;
+	console->columns = size.ws_col;
+	console->rows = size.ws_row;
+}
+
+static void resized(void *arg, int signo)
+{
+	struct stdio *stdio = arg;
+	struct console *console = &stdio->console;
+
+	(void)signo;
+	pthread_mutex_lock(console->lock);
+	take_size(console);
+	if (console->resized)
+		console->resized(console->arg);
+	pthread_mutex_unlock(console->lock);
+}
+
+static int watch_size(struct stdio *stdio)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGWINCH);
+	take_size(&stdio->console);
+	return loop_signals_init(stdio->config.loop, &stdio->resizes, &set, resized, stdio);
+}
+
 /* A closed stdin is one that has ended already. */
 static int open_input(struct stdio *stdio)
 {
@@ -248,6 +285,8 @@ static int open_input(struct stdio *stdio)
 	stdio->terminal = isatty(STDIN_FILENO);
 	if (stdio->terminal) {
 		ret = terminal_raw(STDIN_FILENO);
+		if (!ret)
+			ret = watch_size(stdio);
 		if (ret)
 			return ret;
 	}

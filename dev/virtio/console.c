@@ -41,9 +41,8 @@ struct control {
 	u16 event, value;
 };
 
-/* The specification has columns first; Linux, the only driver that looks, has rows first. */
 struct size {
-	u16 rows, columns;
+	u16 columns, rows;
 };
 
 struct console_config {
@@ -264,21 +263,30 @@ static void console_kick(struct virtio *vdev, struct virtq *vq)
 		update_input(port);
 }
 
-void virtio_console_resize(struct virtio *vdev, unsigned index, u16 columns, u16 rows)
+static void take_size(struct port *port)
 {
-	struct virtio_console *con = of(vdev);
-	struct port *port = &con->port[index];
+	const struct console *console = port->is.console;
+	struct virtio_console *con = port->owner;
 
-	port->size = (struct size){.rows = rows, .columns = columns};
-	if (!index) {
-		con->config.columns = columns;
-		con->config.rows = rows;
+	port->size = (struct size){.rows = console->rows, .columns = console->columns};
+	if (!index_of(port)) {
+		con->config.columns = console->columns;
+		con->config.rows = console->rows;
 	}
+}
+
+/* From the backend. */
+static void resized(void *arg)
+{
+	struct port *port = arg;
+	struct virtio_console *con = port->owner;
+
+	take_size(port);
 	if (multiport(con) && port->ready && port->is.is_console) {
 		port->pending |= BIT(RESIZE);
 		send_pending(con);
-	} else if (!index) {
-		virtio_config_changed(vdev);
+	} else if (!index_of(port)) {
+		virtio_config_changed(&con->vdev);
 	}
 }
 
@@ -326,8 +334,10 @@ static void console_free(struct virtio *vdev)
 {
 	struct virtio_console *con = of(vdev);
 
-	for (unsigned i = 0; i < con->nports; i++)
+	for (unsigned i = 0; i < con->nports; i++) {
 		con->port[i].is.console->input = NULL;
+		con->port[i].is.console->resized = NULL;
+	}
 	free(con);
 }
 
@@ -366,7 +376,9 @@ int virtio_console_create(
 
 		*port = (struct port){.is = ports[i], .owner = con};
 		port->is.console->input = input;
+		port->is.console->resized = resized;
 		port->is.console->arg = port;
+		take_size(port);
 	}
 	*out = &con->vdev;
 	return 0;

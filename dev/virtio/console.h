@@ -22,5 +22,3 @@ struct virtio_console_port {
 /* Plug it in afterwards. 0 or -errno. */
 int virtio_console_create(
 	struct vm *vm, const struct virtio_console_port *ports, unsigned nports, struct virtio **out);
-/* The terminal behind a port has another size. Machine lock held. */
-void virtio_console_resize(struct virtio *vdev, unsigned port, u16 columns, u16 rows);

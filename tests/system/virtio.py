@@ -194,6 +194,9 @@ def console():
         vm.wait_for(r"\n1960\n")
         vm.wait_for(PROMPT)
         expect("to ttyS0" in vm.run("echo to ttyS0 >/dev/ttyS0; sleep 1"), "ttyS0 is silent", vm)
+        for rows, columns in ((43, 132), (25, 80)):
+            vm.resize(rows, columns)
+            wait_until(lambda: f"{rows} {columns}" in vm.run("stty size"), f"not {columns} by {rows}", vm)
         vm.type("exit\n")
         expect(vm.end() == 0, "exit status", vm)
 

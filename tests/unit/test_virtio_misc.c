@@ -222,6 +222,13 @@ static size_t type(unsigned i, const char *text)
 	return screen[i].console.input(screen[i].console.arg, (const u8 *)text, strlen(text));
 }
 
+static void resize(unsigned i, u16 columns, u16 rows)
+{
+	screen[i].console.columns = columns;
+	screen[i].console.rows = rows;
+	screen[i].console.resized(screen[i].console.arg);
+}
+
 static struct fake_buf give(unsigned queue, u32 len)
 {
 	struct fake_buf buf = {fake_alloc(len, 8), len};
@@ -265,7 +272,7 @@ static void test_console_single(void **state)
 	assert_memory_equal(screen[0].out, "hello", 5);
 	fake_write(&driver, VIRTIO_CONFIG + 8, 4, 'E');
 	assert_int_equal(screen[0].out[5], 'E');
-	virtio_console_resize(vdev, 0, 132, 43);
+	resize(0, 132, 43);
 	assert_int_equal(fake_read(&driver, VIRTIO_CONFIG, 2), 132);
 	assert_int_equal(fake_read(&driver, VIRTIO_CONFIG + 2, 2), 43);
 	assert_int_equal(fake_pci.messages[0], 1);
@@ -322,8 +329,8 @@ static void test_console_multiport(void **state)
 	tell(1, PORT_READY, 1);
 	expect_message(&buf[4], 1, PORT_OPEN, NULL, 0);
 	expect_message(&buf[5], 1, PORT_NAME, "org.example.one", 15);
-	virtio_console_resize(vdev, 0, 80, 25);
-	expect_message(&buf[6], 0, RESIZE, "\x19\0\x50\0", 4);
+	resize(0, 80, 25);
+	expect_message(&buf[6], 0, RESIZE, "\x50\0\x19\0", 4);
 	tell(0, PORT_OPEN, 1);
 	assert_true(opened && screen[0].input_on && !screen[1].input_on);
 	tell(1, PORT_OPEN, 1);
