@@ -13,6 +13,7 @@ import disks  # noqa: F401
 import life  # noqa: F401
 import metal  # noqa: F401
 import metal_guests  # noqa: F401
+import net  # noqa: F401
 import screen  # noqa: F401
 import shares  # noqa: F401
 import virtio  # noqa: F401
