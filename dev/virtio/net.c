@@ -508,18 +508,24 @@ static bool control(struct card *card, u8 class, u8 command, const u8 *data, siz
 	}
 }
 
-static void control_kick(struct card *card, struct virtq *vq)
+static void run_command(struct card *card, struct vq_chain *chain)
 {
 	u8 command[CTRL_MAX], status;
+	size_t len = iov_to_buf(chain->iov, chain->nread, 0, command, sizeof(command));
+
+	status = !(len >= 2 && control(card, command[0], command[1], command + 2, len - 2));
+	vq_push(chain, (u32)iov_from_buf(chain->iov + chain->nread, chain->nwrite, 0, &status, 1));
+}
+
+static void control_kick(struct card *card, struct virtq *vq)
+{
 	struct vq_chain *chain;
 
-	while ((chain = vq_pop(vq))) {
-		size_t len = iov_to_buf(chain->iov, chain->nread, 0, command, sizeof(command));
-
-		status = !(len >= 2 && control(card, command[0], command[1], command + 2, len - 2));
-		vq_push(chain, (u32)iov_from_buf(chain->iov + chain->nread, chain->nwrite, 0, &status, 1));
-	}
-	vq_notify(vq);
+	do {
+		while ((chain = vq_pop(vq)))
+			run_command(card, chain);
+		vq_notify(vq);
+	} while (vq_want_kicks(vq, true));
 }
 
 /* ---- the class ---- */
