@@ -211,10 +211,8 @@ static void balloon_kick(struct virtio *vdev, struct virtq *vq)
 	enum role role = role_of(vdev, vq);
 	struct vq_chain *chain;
 
-	do {
-		while ((chain = vq_pop(vq)))
-			serve(of(vdev), chain, role);
-	} while (vq_want_kicks(vq, true));
+	while ((chain = vq_next(vq)))
+		serve(of(vdev), chain, role);
 	vq_notify(vq);
 }
 

@@ -105,15 +105,14 @@ static size_t input(void *arg, const u8 *data, size_t len)
 	struct vq_chain *chain;
 	size_t done = 0;
 
-	do {
-		while (port->open && done < len && (chain = vq_pop(vq))) {
-			size_t n = iov_from_buf(
-				chain->iov + chain->nread, chain->nwrite, 0, data + done, len - done);
+	while (port->open && done < len && (chain = vq_next(vq))) {
+		size_t n = iov_from_buf(chain->iov + chain->nread, chain->nwrite, 0, data + done, len - done);
 
-			vq_push(chain, (u32)n);
-			done += n;
-		}
-	} while (port->open && done < len && vq_want_kicks(vq, true));
+		vq_push(chain, (u32)n);
+		done += n;
+		if (!n)
+			virtio_broken(&port->owner->vdev, "a buffer for characters that holds none");
+	}
 	vq_notify(vq);
 	if (done < len)
 		port->is.console->ops->input_enable(port->is.console, false);
@@ -139,14 +138,12 @@ static void output(struct port *port, struct virtq *vq)
 {
 	struct vq_chain *chain;
 
-	do {
-		while ((chain = vq_pop(vq))) {
-			for (unsigned i = 0; i < chain->nread; i++)
-				port->is.console->ops->write(
-					port->is.console, chain->iov[i].iov_base, chain->iov[i].iov_len);
-			vq_push(chain, 0);
-		}
-	} while (vq_want_kicks(vq, true));
+	while ((chain = vq_next(vq))) {
+		for (unsigned i = 0; i < chain->nread; i++)
+			port->is.console->ops->write(
+				port->is.console, chain->iov[i].iov_base, chain->iov[i].iov_len);
+		vq_push(chain, 0);
+	}
 	vq_notify(vq);
 }
 
@@ -175,7 +172,7 @@ static size_t compose(const struct port *port, enum event event, u8 *message)
 static bool send(const struct port *port, enum event event)
 {
 	struct virtq *vq = virtio_queue(&port->owner->vdev, CONTROL_IN);
-	struct vq_chain *chain = vq_pop(vq);
+	struct vq_chain *chain = vq_next(vq);
 	u8 message[sizeof(struct control) + NAME_MAX_LEN];
 	size_t len = compose(port, event, message);
 
@@ -201,7 +198,6 @@ static void send_pending(struct virtio_console *con)
 		}
 	}
 out:
-	vq_want_kicks(vq, true);
 	vq_notify(vq);
 }
 
@@ -233,16 +229,13 @@ static void take_control(struct virtio_console *con, struct virtq *vq)
 {
 	struct vq_chain *chain;
 
-	do {
-		while ((chain = vq_pop(vq))) {
-			struct control control;
+	while ((chain = vq_next(vq))) {
+		struct control control;
 
-			if (iov_to_buf(chain->iov, chain->nread, 0, &control, sizeof(control)) ==
-				sizeof(control))
-				obey(con, &control);
-			vq_push(chain, 0);
-		}
-	} while (vq_want_kicks(vq, true));
+		if (iov_to_buf(chain->iov, chain->nread, 0, &control, sizeof(control)) == sizeof(control))
+			obey(con, &control);
+		vq_push(chain, 0);
+	}
 	vq_notify(vq);
 	send_pending(con);
 }

@@ -68,7 +68,7 @@ static void submit(struct fs_queue *queue)
 	struct vq_chain *chain;
 	bool any = false;
 
-	while (queue->fs->running && (chain = vq_pop(vq)) != NULL) {
+	while (queue->fs->running && (chain = vq_next(vq)) != NULL) {
 		if (vhost_ring_add(&queue->ring, chain->iov, chain->nread, chain->nwrite, chain)) {
 			vq_unpop(chain); /* goes in when some are done */
 			break;

@@ -157,7 +157,7 @@ static void flush(struct virtio_input *input)
 	unsigned done = 0;
 
 	while (done < input->complete) {
-		struct vq_chain *chain = vq_pop(vq);
+		struct vq_chain *chain = vq_next(vq);
 
 		if (!chain)
 			break;
@@ -214,7 +214,7 @@ static void kick(struct virtio *vdev, struct virtq *vq)
 		return;
 	}
 	/* LEDs, which nobody sees. */
-	while ((chain = vq_pop(vq)))
+	while ((chain = vq_next(vq)))
 		vq_push(chain, 0);
 	vq_notify(vq);
 }

@@ -177,16 +177,17 @@ static bool pull_from(struct card *card, unsigned pair, struct net_frame *frame)
 {
 	struct virtq *vq = tx_queue(card, pair);
 	struct vq_chain *chain;
+	unsigned bad = 0;
 
-	if (!vq_live(vq))
-		return false;
-	do {
-		while ((chain = vq_pop(vq))) {
-			if (make_frame(card, chain, pair, frame))
-				return true;
-			vq_push(chain, 0);
-		}
-	} while (vq_want_kicks(vq, true));
+	while (bad < QUEUE_SIZE && (chain = vq_next(vq))) {
+		if (make_frame(card, chain, pair, frame))
+			return true;
+		vq_push(chain, 0);
+		bad++;
+	}
+	vq_notify(vq);
+	if (bad == QUEUE_SIZE) /* and perhaps for ever: others are to have their turn */
+		card->net->ops->tx_ready(card->net);
 	return false;
 }
 
@@ -521,11 +522,9 @@ static void control_kick(struct card *card, struct virtq *vq)
 {
 	struct vq_chain *chain;
 
-	do {
-		while ((chain = vq_pop(vq)))
-			run_command(card, chain);
-		vq_notify(vq);
-	} while (vq_want_kicks(vq, true));
+	while ((chain = vq_next(vq)))
+		run_command(card, chain);
+	vq_notify(vq);
 }
 
 /* ---- the class ---- */

@@ -65,7 +65,7 @@ static void work(void *arg)
 	struct vq_chain *chain;
 
 	pthread_mutex_lock(dev->vdev.pci.dev.lock);
-	while ((chain = vq_pop(vq)) != NULL)
+	while ((chain = vq_next(vq)) != NULL)
 		serve(dev, chain);
 	pthread_mutex_unlock(dev->vdev.pci.dev.lock);
 }

@@ -45,10 +45,8 @@ static void rng_kick(struct virtio *vdev, struct virtq *vq)
 	struct vq_chain *chain;
 
 	(void)vdev;
-	do {
-		while ((chain = vq_pop(vq)))
-			vq_push(chain, fill_chain(chain));
-	} while (vq_want_kicks(vq, true));
+	while ((chain = vq_next(vq)))
+		vq_push(chain, fill_chain(chain));
 	vq_notify(vq);
 }
 

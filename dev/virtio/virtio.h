@@ -101,6 +101,8 @@ void virtio_broken(struct virtio *vdev, const char *format, ...) __attribute__((
 bool vq_live(const struct virtq *vq);
 /* The driver's next chain, or NULL: none now (or it is broken). */
 struct vq_chain *vq_pop(struct virtq *vq);
+/* The same, but NULL only when a kick will announce the next one. */
+struct vq_chain *vq_next(struct virtq *vq);
 /* Gives the latest popped chain back unused, so that the next vq_pop gives it again. */
 void vq_unpop(struct vq_chain *chain);
 /* The class's own bytes beside the chain, as the last user left them. */

@@ -265,3 +265,12 @@ bool vq_want_kicks(struct virtq *vq, bool on)
 {
 	return vq_live(vq) && vq->ops->want_kicks(vq, on) && vq->free;
 }
+
+struct vq_chain *vq_next(struct virtq *vq)
+{
+	struct vq_chain *chain = vq_pop(vq);
+
+	while (!chain && vq_want_kicks(vq, true))
+		chain = vq_pop(vq);
+	return chain;
+}

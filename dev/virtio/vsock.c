@@ -25,6 +25,7 @@
 #define STREAMS 256u
 #define RESETS 64u /* for streams that do not exist; more are forgotten */
 #define BUFFER 65536u
+#define BATCH 128u /* packets each way, before others have their turn on the loop */
 #define HEADER sizeof(struct header)
 #define FIRST_PORT BIT(30) /* our side of streams that the host begins */
 
@@ -277,9 +278,9 @@ static void send_all(struct vsock *dev)
 {
 	struct virtq *vq = virtio_queue(&dev->vdev, RX);
 	struct vq_chain *chain;
-	bool sent = false;
+	unsigned sent = 0;
 
-	while ((chain = vq_pop(vq)) != NULL) {
+	while (sent < BATCH && (chain = vq_next(vq)) != NULL) {
 		if (chain->write_len < HEADER) {
 			virtio_broken(&dev->vdev, "a buffer of %u bytes is too short for a header", chain->write_len);
 			return;
@@ -288,10 +289,11 @@ static void send_all(struct vsock *dev)
 			vq_unpop(chain);
 			break;
 		}
-		sent = true;
+		sent++;
 	}
-	if (sent)
-		vq_notify(vq);
+	vq_notify(vq);
+	if (sent == BATCH)
+		loop_event_post(&dev->work);
 	for (unsigned i = 0; i < STREAMS; i++) {
 		if (dev->stream[i].source.fd >= 0)
 			watch(&dev->stream[i]);
@@ -460,7 +462,10 @@ static void on_packet(struct vsock *dev, const struct header *h, struct iovec *i
 		on_shutdown(s, h->flags);
 		break;
 	case OP_RW:
-		write_data(s, iov, n, h->len);
+		if (s->open)
+			write_data(s, iov, n, h->len);
+		else
+			owe(s, OP_RST); /* it has not answered to ours */
 		break;
 	case OP_CREDIT_REQUEST:
 		owe(s, OP_CREDIT_UPDATE);
@@ -490,12 +495,13 @@ static void receive_all(struct vsock *dev)
 {
 	struct virtq *vq = virtio_queue(&dev->vdev, TX);
 	struct vq_chain *chain;
-	bool any = false;
+	unsigned n = 0;
 
-	while ((chain = vq_pop(vq)) != NULL && receive_one(dev, chain))
-		any = true;
-	if (any)
-		vq_notify(vq);
+	while (n < BATCH && (chain = vq_next(vq)) != NULL && receive_one(dev, chain))
+		n++;
+	vq_notify(vq);
+	if (n == BATCH)
+		loop_event_post(&dev->work);
 }
 
 static void work(void *arg)

@@ -409,6 +409,17 @@ static inline void fake_kick(struct fake_driver *d, unsigned index)
 	fake_write(d, VIRTIO_NOTIFY + index * VIRTIO_NOTIFY_STEP, 2, index);
 }
 
+/* As a driver with VIRTIO_F_EVENT_IDX does on a split ring: only if the device wants it. */
+static inline void fake_kick_if_wanted(struct fake_driver *d, unsigned index)
+{
+	struct fake_queue *q = &d->queue[index];
+	u16 event = *fake_u16(q->device + 4 + 8u * q->size), old = q->kicked;
+
+	q->kicked = q->next;
+	if (vq_passes(event, q->next, old))
+		fake_kick(d, index);
+}
+
 static inline int fake_finish(struct fake_queue *q, u16 id, bool split)
 {
 	assert_true(id < q->size && q->busy[id]);
