@@ -8,6 +8,7 @@
 
 #include "backend/net_none.h"
 #include "backend/net_switch.h"
+#include "backend/net_tap.h"
 #include "backend/net_user.h"
 #include "dev/e1000.h"
 #include "dev/pci/host.h"
@@ -84,6 +85,8 @@ static int open_backend(struct machine *m, const struct net_config *config, cons
 	switch (config->kind) {
 	case NET_USER:
 		return net_user_create(place, &user, out, err);
+	case NET_TAP:
+		return net_tap_create(place, config->name, out, err);
 	case NET_SWITCH:
 		return open_switch(m, config, place, out, err);
 	default:

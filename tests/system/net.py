@@ -175,6 +175,7 @@ def forwards():
         vm.run(UP)
         vm.run("echo hello-from-guest >/tmp/index.html; httpd -p 80 -h /tmp")
         vm.run("iperf3 -s -D")
+        vm.run("until netstat -ltn | grep -q :5201; do sleep 0.1; done")
         poll_http(web, b"hello-from-guest")
         udp = iperf3("-c", "127.0.0.1", "-p", str(port), "-u", "-b", "2M", "-t", "1")["end"]["sum"]
         if udp["packets"] < 10 or udp["lost_packets"] > udp["packets"] / 2:
