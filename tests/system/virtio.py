@@ -201,6 +201,43 @@ def console():
         expect(vm.end() == 0, "exit status", vm)
 
 
+# ---- resets, of the device and of the machine ----
+
+@case("virtio: INTx; unbound and bound, reset, removed and found again")
+def life_of_a_device():
+    with Disk() as disk:
+        whole = digest(disk.bytes())
+        for append, controller in (("pci=nomsi", "IO-APIC"), ("", "PCI-MSI")):
+            done = guest("check() { echo $1 $(sha256sum </dev/vda); }\n"
+                         "check first; cd /sys/bus/virtio/drivers/virtio_blk\n"
+                         "for i in 1 2 3; do echo virtio0 >unbind; echo virtio0 >bind; done; check bound\n"
+                         "cd /sys/bus/pci/devices/0000:00:01.0; cat reset_method\n"
+                         "echo virtio0 >/sys/bus/virtio/drivers/virtio_blk/unbind; echo 1 >reset\n"
+                         "echo virtio0 >/sys/bus/virtio/drivers/virtio_blk/bind; check reset\n"
+                         "echo 1 >remove; [ ! -e /dev/vda ] && echo gone; echo 1 >/sys/bus/pci/rescan; check found\n"
+                         "grep virtio /proc/interrupts\n", "--disk", disk.path, append=append)
+            for word in ("first", "bound", "reset", "found"):
+                expect(f"\n{word} {whole}" in done.out, f"{append} {word}: something else is on the disk", done)
+            expect("\nflr\n" in done.out and "\ngone\n" in done.out, "no FLR, or not removed", done)
+            expect(re.search(rf"{controller} .* virtio0", done.out), f"no interrupts by {controller}", done)
+
+
+@case("virtio: the machine is reset in the midst of work")
+def reset_at_work():
+    with Disk() as disk, Terminal("run", "--disk", disk.path, "--rng", "--balloon", *virtio_options()) as vm:
+        for _ in range(3):
+            vm.wait_for(PROMPT)
+            vm.type("while :; do dd if=/dev/vda of=/dev/null bs=64k count=50 2>/dev/null; done & "
+                    "while :; do dd if=/dev/zero of=/dev/vda bs=64k count=50 seek=100 2>/dev/null; done & "
+                    "while :; do dd if=/dev/hwrng of=/dev/null bs=64 count=99 2>/dev/null; done & "
+                    "sleep 2; echo b >/proc/sysrq-trigger\n")
+        vm.wait_for(PROMPT)
+        text = vm.run("dd if=/dev/vda bs=1M 2>/dev/null | sha256sum")
+        expect(digest(disk.bytes()) in text, "something else is on the disk", vm)
+        vm.type("exit\n")
+        expect(vm.end() == 0, "exit status", vm)
+
+
 # ---- a driver that breaks the rules ----
 
 @case("virtio: a hostile driver")
