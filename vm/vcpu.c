@@ -142,7 +142,10 @@ void vcpu_join(struct vcpu *vcpu)
 	if (!vcpu->started)
 		return;
 	pthread_join(vcpu->thread, NULL);
+	/* Threads of backends kick with the machine lock held: from here on, none reaches the engine. */
+	pthread_mutex_lock(&vcpu->vm->lock);
 	vcpu->started = false;
+	pthread_mutex_unlock(&vcpu->vm->lock);
 }
 
 void vcpu_kick(struct vcpu *vcpu, u32 events)

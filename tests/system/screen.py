@@ -81,6 +81,26 @@ def text():
             raise Failure("the socket is still there")
 
 
+@case("screen: reset")
+def reset():
+    """The client stays while the guest starts over, and goes on pressing keys meanwhile."""
+    with Screen(*kernel_options(append="console=tty0")) as vm:
+        vm.shows(SHELL)
+        vm.vnc.type("echo before; sleep 1; reboot\n")
+        vm.shows("(?m)^before")
+        end = time.monotonic() + LONG
+        while "before" in FONT.text(vm.vnc) or not re.search(SHELL, FONT.text(vm.vnc)):
+            vm.vnc.press(rfb.SHIFT)
+            vm.vnc.point(int(time.monotonic() * 100) % 700, 100)
+            vm.vnc.update()
+            if time.monotonic() > end or vm.process.poll() is not None:
+                raise Failure(f"no second boot\n{FONT.text(vm.vnc)}\n{vm}")
+        vm.vnc.type("echo $((6*7)) | tr 1-9 a-i >/dev/ttyS0; exit\n")
+        vm.wait_for("db\n", 30)
+        if vm.end(30) != 0:
+            raise Failure(f"exit status\n{vm}")
+
+
 def packets(vm, command, act):
     """Has the guest print bytes that it gets from a device while something is done."""
     vm.vnc.type(f"( sleep 1; {command} ) >/dev/ttyS0\n")
