@@ -13,6 +13,12 @@
 
 #define BATCH 8
 
+/* What epoll has reported to this thread and is still to be called. */
+static _Thread_local struct {
+	struct epoll_event *event;
+	int n;
+} reported;
+
 static void drain_counter(const struct loop_source *source)
 {
 	u64 count;
@@ -106,6 +112,10 @@ void loop_remove(struct loop *loop, struct loop_source *source)
 	struct loop_source **link = &loop->always;
 
 	loop_watch(loop, source, 0);
+	for (int i = 0; i < reported.n; i++) {
+		if (reported.event[i].data.ptr == source)
+			reported.event[i].data.ptr = NULL;
+	}
 	if (!source->always)
 		return;
 	while (*link && *link != source)
@@ -143,11 +153,15 @@ int loop_run(struct loop *loop)
 
 		if (n < 0 && errno != EINTR)
 			return -errno;
+		reported.event = event;
+		reported.n = n;
 		for (int i = 0; i < n; i++) {
 			struct loop_source *source = event[i].data.ptr;
 
-			source->ready(source->arg, event[i].events);
+			if (source) /* else an earlier one has removed it */
+				source->ready(source->arg, event[i].events);
 		}
+		reported.n = 0;
 		run_always(loop);
 	}
 	return 0;

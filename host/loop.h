@@ -64,6 +64,7 @@ void loop_restart(struct loop *loop);
 /* The source's fd, ready and arg are set; the source stays the caller's, as the fd does. */
 int loop_add(struct loop *loop, struct loop_source *source, u32 events);
 void loop_watch(struct loop *loop, struct loop_source *source, u32 events);
+/* On the loop's thread: ready is not called any more, and the source may be freed. */
 void loop_remove(struct loop *loop, struct loop_source *source);
 
 /*

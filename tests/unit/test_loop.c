@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -115,6 +116,48 @@ static void a_hangup_is_quiet_when_unwatched(void **state)
 	close(fds[0]);
 }
 
+struct twin { /* each, when it is called, frees the other */
+	struct fixture *f;
+	struct loop_source source;
+	struct twin *other;
+};
+
+static void end_twin(struct twin *twin)
+{
+	loop_remove(&twin->f->loop, &twin->source);
+	close(twin->source.fd);
+	free(twin);
+}
+
+static void twin_ready(void *arg, u32 events)
+{
+	struct twin *twin = arg;
+
+	assert_int_equal(events, EPOLLIN);
+	twin->f->calls++;
+	end_twin(twin->other);
+	end_twin(twin);
+}
+
+/* Both are reported at once; whichever is called first, the other is gone then. */
+static void a_removed_source_is_not_called(void **state)
+{
+	struct fixture *f = *state;
+	struct twin *twin[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		twin[i] = calloc(1, sizeof(*twin[i]));
+		twin[i]->f = f;
+		twin[i]->source = (struct loop_source){
+			.fd = eventfd(1, EFD_NONBLOCK), .ready = twin_ready, .arg = twin[i]};
+		assert_int_equal(loop_add(&f->loop, &twin[i]->source, EPOLLIN), 0);
+	}
+	twin[0]->other = twin[1];
+	twin[1]->other = twin[0];
+	run_for(f, 10 * MS);
+	assert_int_equal(f->calls, 1);
+}
+
 static void a_plain_file_is_always_ready(void **state)
 {
 	struct fixture *f = *state;
@@ -199,6 +242,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_hangup_is_quiet_when_unwatched, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_removed_source_is_not_called, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_plain_file_is_always_ready, setup, teardown),
 		cmocka_unit_test_setup_teardown(timers_fire_once_and_move_earlier, setup, teardown),
 		cmocka_unit_test_setup_teardown(another_thread_stops_it, setup, teardown),
