@@ -70,7 +70,7 @@ static int check_format(const char *text, struct err *why)
 }
 
 static const struct config_key disk_keys[] = {
-	{"path", KEY_PATH, AT(path), .value = "FILE", .help = "image file or block device, or an nbd:// URL"},
+	{"path", KEY_PATH, AT(path), .value = "FILE", .image = true, .help = "image file or block device, or an nbd:// URL"},
 	{"format", KEY_STRING, AT(format), .value = "raw|qcow2|vmdk|vdi|vhdx|nbd", .check = check_format,
 		.help = "of the image (default: found out)"},
 	{"bus", KEY_CHOICE, AT(bus), .choices = bus_choices, .help = "how the guest sees it (default: virtio)"},
@@ -121,7 +121,7 @@ static const struct config_key vm_keys[] = {
 	{"name", KEY_STRING, AT(name), .value = "NAME", .check = check_name, .help = "what commands call the VM (default: made up)"},
 	{"label", KEY_STRINGS, AT(label), .value = "KEY=VALUE", .list = &label_list, .check = check_label,
 		.help = "a note that mullion ps can select by"},
-	{"image", KEY_PATH, AT(image), .value = "FILE", .help = "the first disk, whose system boots"},
+	{"image", KEY_PATH, AT(image), .value = "FILE", .image = true, .help = "the first disk, whose system boots"},
 	{"kernel", KEY_PATH, AT(kernel), .value = "FILE",
 		.help = "bzImage, or ELF with a PVH note (default: the image's, or the one that make run made)"},
 	{"initrd", KEY_PATH, AT(initrd), .value = "FILE", .help = "initial RAM disk"},
@@ -140,7 +140,7 @@ static const struct config_key vm_keys[] = {
 	{"net", KEY_LIST, AT(net), .list = &net_list, .help = "a network card"},
 	{"share", KEY_LIST, AT(share), .list = &share_list, .help = "a folder of the host"},
 	{"snapshot", KEY_FLAG, AT(snapshot), .help = "what the guest writes to any disk is thrown away at the end"},
-	{"vnc", KEY_STRING, AT(vnc), .value = "ADDRESS", .help = "show the screen: 127.0.0.1:5900, :0, or unix:PATH"},
+	{"vnc", KEY_STRING, AT(vnc), .value = "ADDRESS", .file_after = "unix:", .help = "show the screen: 127.0.0.1:5900, :0, or unix:PATH"},
 	{"vga", KEY_FLAG, AT(vga), .help = "a VGA card, also when nobody looks"},
 	{"virtio-input", KEY_FLAG, AT(virtio_input), .help = "keyboard and tablet by virtio, too"},
 	{"rng", KEY_SWITCH, AT(rng), .help = "random numbers from the host (on with an image)"},

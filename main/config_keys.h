@@ -39,6 +39,8 @@ struct config_key {
 	size_t rest;
 	const char *other;
 	const struct config_list *list;
+	bool image; /* KEY_PATH: may also be a name in the user's folder of images */
+	const char *file_after; /* KEY_STRING: with this before it, it is a file: "unix:" */
 	/* Says in `why` what is wrong. */
 	int (*check)(const char *text, struct err *why);
 };

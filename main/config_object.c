@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "main/image.h"
 
@@ -80,26 +81,41 @@ void config_free(struct vm_config *config)
 
 /* ---- paths ---- */
 
-/* The strings that are files: not URLs, and of a net's names only those that look like paths. */
-static bool is_relative(const struct config_key *key, const char *text)
+/* Where in the string a file's name begins, or NULL: URLs are none, and of a net's names only those that look like paths. */
+static char *file_in(const struct config_key *key, char *text)
 {
-	if (!text || *text == '/' || strstr(text, "://") || !strncmp(text, "nbd:", 4) ||
-		!strncmp(text, "nbd+", 4))
-		return false;
+	size_t len = key->file_after ? strlen(key->file_after) : 0;
+
+	if (!text || strstr(text, "://") || !strncmp(text, "nbd:", 4) || !strncmp(text, "nbd+", 4))
+		return NULL;
+	if (len)
+		return strncmp(text, key->file_after, len) ? NULL : text + len;
 	if (key->kind == KEY_CHOICE)
-		return key->other || strchr(text, '/');
-	return key->kind == KEY_PATH;
+		return key->other || strchr(text, '/') ? text : NULL;
+	return key->kind == KEY_PATH ? text : NULL;
+}
+
+/* An image may be a name in the user's folder of images, too. */
+static bool is_stored(
+	const struct config_key *key, const char *file, const char *joined, char found[PATH_MAX])
+{
+	return key->image && access(joined, F_OK) && !image_find(file, found, NULL) && *found == '/';
 }
 
 static int absolute_string(char **at, const struct config_key *key, void *ctx)
 {
-	const char *dir = ctx;
-	char *joined;
+	char *file = file_in(key, *at), *joined, found[PATH_MAX];
 
-	if (!is_relative(key, *at))
+	if (!file || *file == '/')
 		return 0;
-	if (asprintf(&joined, "%s/%s", dir, *at) < 0)
+	if (asprintf(&joined, "%.*s%s/%s", (int)(file - *at), *at, (const char *)ctx, file) < 0)
 		return -ENOMEM;
+	if (is_stored(key, file, joined, found)) {
+		free(joined);
+		joined = strdup(found);
+		if (!joined)
+			return -ENOMEM;
+	}
 	free(*at);
 	*at = joined;
 	return 0;

@@ -6,7 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -177,6 +179,30 @@ static void an_image(void **state)
 	assert_int_equal(config.memory, MIB(64));
 }
 
+/* A name of the user's images stays that wherever the definition is used. */
+static void named_images(void **state)
+{
+	char folder[] = "/tmp/mullion-images-XXXXXX", path[128];
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	setenv("XDG_DATA_HOME", folder, 1);
+	snprintf(path, sizeof(path), "mkdir -p %s/mullion/images && : >%s/mullion/images/deb.qcow2", folder,
+		folder);
+	assert_int_equal(system(path), 0);
+	snprintf(path, sizeof(path), "%s/mullion/images/deb.qcow2", folder);
+	assert_int_equal(parse("run deb --disk deb --disk other --kernel deb"), 0);
+	assert_int_equal(config_absolute(&config, "/vm"), 0);
+	assert_string_equal(config.image, path);
+	assert_string_equal(config.disk[0].path, path);
+	assert_string_equal(config.disk[1].path, "/vm/other");
+	assert_string_equal(config.kernel, "/vm/deb");
+	unlink(path);
+	for (char *end; strlen(path) > strlen(folder) && (end = strrchr(path, '/')); rmdir(path))
+		*end = 0;
+	unsetenv("XDG_DATA_HOME");
+}
+
 /* ---- VM files ---- */
 
 static const char whole[] =
@@ -241,6 +267,13 @@ static void paths(void **state)
 	assert_string_equal(config.image, "nbd://h/x");
 	assert_string_equal(config.net[0].name, "lan");
 	assert_string_equal(config.net[1].name, "/vm/./lan");
+	assert_int_equal(parse("run --vnc unix:screen --disk nbd+unix:///x?socket=s"), 0);
+	assert_int_equal(config_absolute(&config, "/vm"), 0);
+	assert_string_equal(config.vnc, "unix:/vm/screen");
+	assert_string_equal(config.disk[0].path, "nbd+unix:///x?socket=s");
+	assert_int_equal(parse("run --vnc :0"), 0);
+	assert_int_equal(config_absolute(&config, "/vm"), 0);
+	assert_string_equal(config.vnc, ":0");
 }
 
 static void wrong_file(const char *text, const char *complaint)
@@ -399,6 +432,7 @@ int main(void)
 		cmocka_unit_test(files_are_options),
 		cmocka_unit_test(all_can_be_read_again),
 		cmocka_unit_test(paths),
+		cmocka_unit_test(named_images),
 		cmocka_unit_test(wrong_files),
 		cmocka_unit_test(other_commands),
 		cmocka_unit_test(wrong_usage),
