@@ -197,6 +197,9 @@ static void function_free(struct pci_function *fn)
 {
 	struct vga *vga = container_of(fn, struct vga, pci);
 
+	space_remove(&vga->vm->mem, &vga->window);
+	space_remove(&vga->vm->io, &vga->ports);
+	space_remove(&vga->vm->io, &vga->dispi_ports);
 	vga_fini(vga);
 	free(vga);
 }

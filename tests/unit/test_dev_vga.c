@@ -41,6 +41,18 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* At the end the first is freed while the second is still in the spaces, and leaves nothing there. */
+static void test_two(void **state)
+{
+	struct vga *second;
+
+	(void)state;
+	assert_int_equal(vga_create(&vm, &second), 0);
+	assert_int_equal(pci_plug(host, &second->pci, PCI_ANY), 0);
+	pci_assign(host);
+	assert_true(second->pci.bar[0].mapped);
+}
+
 static void out(u16 port, u8 value)
 {
 	fake_out(&vm, port, value);
@@ -542,6 +554,7 @@ static void test_reset(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_two, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_text, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fonts, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_registers, setup, teardown),
