@@ -71,7 +71,9 @@ static void free_devices(struct vm *vm)
 
 void vm_fini(struct vm *vm)
 {
+	pthread_mutex_lock(&vm->lock); /* a device's own thread may be at work, and tell the engine */
 	engine_fini(vm);
+	pthread_mutex_unlock(&vm->lock);
 	/* Nothing fires any more, whichever device's timer is still in the list. */
 	vm->clock.timers = NULL;
 	vm->clock.rearm = NULL;
@@ -121,8 +123,8 @@ void vm_join(struct vm *vm)
 
 void vm_reset(struct vm *vm)
 {
-	engine_fini(vm);
 	pthread_mutex_lock(&vm->lock);
+	engine_fini(vm);
 	for (struct device *dev = vm->devices; dev; dev = dev->next) {
 		if (dev->ops->reset)
 			dev->ops->reset(dev);

@@ -396,7 +396,9 @@ static void dev_free(struct device *dev)
 {
 	struct pci_function *fn = of(dev);
 
+	pthread_mutex_lock(dev->lock);
 	pci_function_fini(fn);
+	pthread_mutex_unlock(dev->lock);
 	if (fn->ops->free)
 		fn->ops->free(fn);
 }

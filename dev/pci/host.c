@@ -322,12 +322,15 @@ static void dev_reset(struct device *dev)
 	reset_bus(&host->root);
 }
 
-static void free_bus(struct pci_bus *bus)
+/* A function's own thread may be at work until its free has ended it. */
+void pci_bus_free(struct pci_bus *bus)
 {
 	while (bus->functions) {
 		struct pci_function *fn = bus->functions;
 
+		pthread_mutex_lock(fn->dev.lock);
 		pci_bus_unplug(fn);
+		pthread_mutex_unlock(fn->dev.lock);
 		fn->dev.ops->free(&fn->dev);
 	}
 }
@@ -336,7 +339,7 @@ static void dev_free(struct device *dev)
 {
 	struct pci_host *host = of(dev);
 
-	free_bus(&host->root);
+	pci_bus_free(&host->root);
 	free(host);
 }
 

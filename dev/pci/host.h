@@ -65,6 +65,7 @@ void pci_assign(struct pci_host *host);
 int pci_bus_plug(struct pci_bus *bus, struct pci_function *fn, u8 devfn);
 /* Takes the function out of its bus and out of the guest's sight; the caller frees it. */
 void pci_bus_unplug(struct pci_function *fn);
+void pci_bus_free(struct pci_bus *bus); /* all functions on it; the lock is not held */
 unsigned pci_intx_line(const struct pci_function *fn); /* where its pin arrives */
 void pci_bus_intx(struct pci_function *fn, bool level);
 /* A message as the function writes it to the bus; without the right to, or elsewhere than to APICs, nothing. */

@@ -187,4 +187,5 @@ void pci_msix_fini(struct pci_function *fn)
 {
 	free(fn->msix);
 	fn->msix = NULL;
+	fn->msix_cap = 0; /* and no vector is sent any more */
 }

@@ -265,12 +265,7 @@ static void port_free(struct pci_function *fn)
 	struct pci_port *port = of(fn);
 	struct pci_bus **link = &port->bus.host->buses;
 
-	while (port->bus.functions) {
-		struct pci_function *behind = port->bus.functions;
-
-		pci_bus_unplug(behind);
-		behind->dev.ops->free(&behind->dev);
-	}
+	pci_bus_free(&port->bus);
 	while (*link && *link != &port->bus)
 		link = &(*link)->next;
 	if (*link)
