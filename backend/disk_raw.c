@@ -7,11 +7,13 @@
 #include <limits.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "backend/disk_lock.h"
@@ -241,6 +243,7 @@ static int size_of_device(struct disk_raw *raw, u64 *size, u32 *block)
 static int measure(struct disk_raw *raw, struct err *err)
 {
 	u32 block = PAGE_SIZE;
+	struct statfs fs;
 	struct stat st;
 	u64 size;
 	int ret = fstat(raw->fd, &st) ? -errno : 0;
@@ -262,6 +265,7 @@ static int measure(struct disk_raw *raw, struct err *err)
 		return err_set(err, EINVAL,
 			"disk %s: its size, %llu bytes, is not a whole number of 512-byte sectors", raw->path,
 			(unsigned long long)size);
+	raw->in_memory = S_ISREG(st.st_mode) && !fstatfs(raw->fd, &fs) && fs.f_type == TMPFS_MAGIC;
 	raw->disk.size = size;
 	raw->disk.block_size = MIN(MAX(block, DISK_SECTOR), (u32)PAGE_SIZE);
 	return 0;

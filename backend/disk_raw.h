@@ -17,6 +17,7 @@ struct disk_raw {
 	int fd; /* through the host's cache */
 	int direct; /* past it, or -1 */
 	u32 direct_align, direct_mem_align;
+	bool in_memory; /* a tmpfs: no call waits for anything, and none is worth a thread */
 	bool complained; /* of a failed request; once is enough */
 	char *path;
 };

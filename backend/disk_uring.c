@@ -22,6 +22,7 @@ struct disk_uring {
 	struct loop_source source; /* the ring's eventfd */
 	struct disk_call call[DEPTH], *free;
 	struct disk_request *waiting, **last; /* for a call, in order */
+	struct disk_call *made; /* calls that were made at once */
 	unsigned busy; /* calls under way */
 	bool running; /* done may submit and kick */
 };
@@ -36,8 +37,15 @@ static struct disk_uring *of(struct disk *disk)
 /* The ring has an entry for each call. */
 static void push(struct disk_uring *u, struct disk_call *call)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+	struct io_uring_sqe *sqe;
 
+	if (u->raw.in_memory) {
+		call->result = disk_call_run(call);
+		call->next = u->made;
+		u->made = call;
+		return;
+	}
+	sqe = io_uring_get_sqe(&u->ring);
 	switch (call->kind) {
 	case DISK_CALL_READ:
 		io_uring_prep_readv2(sqe, call->fd, call->iov, call->niov, call->offset, call->flags);
@@ -109,8 +117,14 @@ static void complete(struct disk_uring *u, struct disk_call *call, int result)
 static bool reap(struct disk_uring *u)
 {
 	struct io_uring_cqe *cqe;
+	struct disk_call *made;
 	bool any = false;
 
+	while ((made = u->made)) {
+		u->made = made->next;
+		complete(u, made, made->result);
+		any = true;
+	}
 	while (!io_uring_peek_cqe(&u->ring, &cqe)) {
 		struct disk_call *call = io_uring_cqe_get_data(cqe);
 		int result = cqe->res;

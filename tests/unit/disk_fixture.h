@@ -22,6 +22,8 @@
 #define SIZE MIB(8)
 #define BLOCK 4096u
 
+static const char *disk_folder = "/tmp";
+
 struct fixture {
 	struct loop loop;
 	struct loop_timer end;
@@ -71,7 +73,7 @@ static inline int setup(void **state)
 	assert_int_equal(loop_init(&f->loop), 0);
 	assert_int_equal(loop_timer_init(&f->loop, &f->end, end, f), 0);
 	pthread_mutex_init(&f->lock, NULL);
-	strcpy(f->path, "/tmp/mullion-disk-XXXXXX");
+	snprintf(f->path, sizeof(f->path), "%s/mullion-disk-XXXXXX", disk_folder);
 	fd = mkstemp(f->path);
 	assert_int_equal(ftruncate(fd, SIZE), 0);
 	close(fd);

@@ -300,22 +300,36 @@ static void forbid_io_uring(void)
 	assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(what_is_written_is_read, setup, teardown),
-		cmocka_unit_test_setup_teardown(many_at_once, setup, teardown),
-		cmocka_unit_test_setup_teardown(drain_waits, setup, teardown),
-		cmocka_unit_test_setup_teardown(holes_and_zeroes, setup, teardown),
-		cmocka_unit_test_setup_teardown(direct, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_shorter_file_is_an_io_error, setup, teardown),
+		TEST(what_is_written_is_read),
+		TEST(many_at_once),
+		TEST(drain_waits),
+		TEST(holes_and_zeroes),
+		TEST(direct),
+		TEST(a_shorter_file_is_an_io_error),
 		cmocka_unit_test(resumed),
-		cmocka_unit_test_setup_teardown(locks, setup, teardown),
-		cmocka_unit_test_setup_teardown(what_is_no_disk, setup, teardown),
-		cmocka_unit_test_setup_teardown(probing_is_no_way_out, setup, teardown),
+		TEST(locks),
+		TEST(what_is_no_disk),
+		TEST(probing_is_no_way_out),
+	};
+	const struct CMUnitTest in_memory[] = {
+		TEST(what_is_written_is_read),
+		TEST(many_at_once),
+		TEST(drain_waits),
+		TEST(holes_and_zeroes),
+		TEST(a_shorter_file_is_an_io_error),
 	};
 	int failed = cmocka_run_group_tests_name("io_uring", tests, NULL, NULL);
 
+	if (!access("/dev/shm", W_OK)) {
+		disk_folder = "/dev/shm";
+		failed |= cmocka_run_group_tests_name("memory", in_memory, NULL, NULL);
+		disk_folder = "/tmp";
+	}
 	forbid_io_uring();
 	return failed | cmocka_run_group_tests_name("threads", tests, NULL, NULL);
 }
