@@ -10,6 +10,7 @@
 #include "host/iov.h"
 
 #define PIECE_ROOM KIB(68)
+#define TURN 16 /* batches, before others have theirs on the loop */
 
 struct waiting { /* in the backlog, before the frame */
 	u32 len;
@@ -72,9 +73,14 @@ static int send_next(struct net_pump *pump)
 
 static void transmit(struct net_pump *pump)
 {
+	unsigned batches = 0;
 	int ret = 0;
 
 	do {
+		if (batches++ == TURN) {
+			loop_event_post(&pump->work);
+			break;
+		}
 		while (!(ret = send_next(pump))) {
 			if (pump->ops->sent)
 				pump->ops->sent(pump);

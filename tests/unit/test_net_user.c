@@ -99,6 +99,23 @@ static size_t arp(u8 *f)
 	return 42;
 }
 
+/* A driver that never stops sending does not keep the loop from others: here, from a timer. */
+static void test_endless(void **state)
+{
+	const struct net_user_config config = {0};
+	unsigned never = 0;
+
+	(void)state;
+	assert_int_equal(open_net(&config, NULL), 0);
+	for (unsigned i = 0; i < FAKE_FRAMES; i++)
+		card.out[i].len = 60; /* of no protocol */
+	card.nout = UINT32_MAX;
+	pump->net.ops->tx_ready(&pump->net);
+	assert_false(fake_run(&loop, &never, 1, 20));
+	assert_in_range(card.sent, 1, UINT32_MAX - 1);
+	close_net();
+}
+
 /* The card has no room: nothing is lost, and it goes on when there is some. */
 static void test_no_room(void **state)
 {
@@ -201,6 +218,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_dhcp),
+		cmocka_unit_test(test_endless),
 		cmocka_unit_test(test_no_room),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_port_in_use),
