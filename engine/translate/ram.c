@@ -143,7 +143,7 @@ static void look_for_code(struct cpu *cpu, u64 host, u64 len)
 		first++;
 	if (first > last)
 		return;
-	while (!marked(cpu, last))
+	while (last > first && !marked(cpu, last)) /* the first may have lost its mark meanwhile */
 		last--;
 	first = MAX(first << PAGE_SHIFT, host);
 	last = MIN((last + 1) << PAGE_SHIFT, host + len);
