@@ -60,7 +60,7 @@ void vhost_ring_reset(struct vhost_ring *ring)
 	memset(ring->memory, 0, vhost_ring_bytes());
 	memset(ring->cookie, 0, sizeof(ring->cookie));
 	for (unsigned i = 0; i < SIZE; i++)
-		desc(ring)[i].next = (u16)(i + 1);
+		ring->next[i] = (u16)(i + 1);
 	ring->free_head = 0;
 	ring->nfree = SIZE;
 	ring->next_avail = ring->next_used = ring->under_way = 0;
@@ -96,16 +96,18 @@ int vhost_ring_add(struct vhost_ring *ring, const struct iovec *iov, unsigned nr
 	if (n > ring->nfree)
 		return -EAGAIN;
 	for (unsigned i = 0; i < n; i++) {
-		struct desc *d = &desc(ring)[at];
-
-		d->addr = (u64)(uintptr_t)iov[i].iov_base;
-		d->len = (u32)iov[i].iov_len;
-		d->flags = (u16)((i >= nread ? DESC_WRITE : 0) | (i + 1 < n ? DESC_NEXT : 0));
-		at = d->next;
+		desc(ring)[at] = (struct desc){
+			.addr = (u64)(uintptr_t)iov[i].iov_base,
+			.len = (u32)iov[i].iov_len,
+			.flags = (u16)((i >= nread ? DESC_WRITE : 0) | (i + 1 < n ? DESC_NEXT : 0)),
+			.next = ring->next[at],
+		};
+		at = ring->next[at];
 	}
 	ring->free_head = at;
 	ring->nfree -= (u16)n;
 	ring->cookie[head] = cookie;
+	ring->length[head] = (u16)n;
 	ring->under_way++;
 	avail(ring)->ring[ring->next_avail++ % SIZE] = head;
 	__atomic_store_n(&avail(ring)->idx, ring->next_avail, __ATOMIC_RELEASE);
@@ -126,16 +128,13 @@ void vhost_ring_kick(struct vhost_ring *ring)
 /* The chain's descriptors go back to the free ones. */
 static void give_back(struct vhost_ring *ring, u16 head)
 {
-	struct desc *d = &desc(ring)[head];
-	u16 n = 1;
+	u16 last = head;
 
-	while (d->flags & DESC_NEXT && n < SIZE) {
-		d = &desc(ring)[d->next % SIZE];
-		n++;
-	}
-	d->next = ring->free_head;
+	for (u16 i = 1; i < ring->length[head]; i++)
+		last = ring->next[last];
+	ring->next[last] = ring->free_head;
 	ring->free_head = head;
-	ring->nfree += n;
+	ring->nfree += ring->length[head];
 }
 
 void *vhost_ring_next(struct vhost_ring *ring, u32 *written)

@@ -21,8 +21,10 @@ struct vhost_ring {
 	int kick, call; /* eventfds: to the server, from it */
 	u16 next_avail, next_used; /* indices */
 	u16 free_head, nfree;
+	u16 next[VHOST_RING_SIZE]; /* free ones, and chains: ours alone, since the server may write to the ring */
 	u16 under_way; /* chains that the server has */
 	void *cookie[VHOST_RING_SIZE]; /* by head */
+	u16 length[VHOST_RING_SIZE]; /* so, too: descriptors of the chain */
 };
 
 /* How much memory a ring wants; a multiple of a page. */
@@ -32,7 +34,7 @@ int vhost_ring_init(struct vhost_ring *ring, u8 *memory);
 void vhost_ring_fini(struct vhost_ring *ring);
 /* Empty again, as after vhost_ring_init; the server has stopped. */
 void vhost_ring_reset(struct vhost_ring *ring);
-/* nread buffers for the server to read, then nwrite to fill. 0; -EAGAIN: no room until more is used. */
+/* nread buffers for the server to read, then nwrite to fill, at least one. 0; -EAGAIN: no room until more is used. */
 int vhost_ring_add(struct vhost_ring *ring, const struct iovec *iov, unsigned nread, unsigned nwrite, void *cookie);
 /* Tells the server of what was added. */
 void vhost_ring_kick(struct vhost_ring *ring);

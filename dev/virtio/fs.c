@@ -69,6 +69,10 @@ static void submit(struct fs_queue *queue)
 	bool any = false;
 
 	while (queue->fs->running && (chain = vq_next(vq)) != NULL) {
+		if (!chain->nread && !chain->nwrite) {
+			virtio_broken(&queue->fs->vdev, "a request without buffers");
+			break;
+		}
 		if (vhost_ring_add(&queue->ring, chain->iov, chain->nread, chain->nwrite, chain)) {
 			vq_unpop(chain); /* goes in when some are done */
 			break;
