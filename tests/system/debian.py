@@ -60,7 +60,8 @@ class Repository:
     def __init__(self):
         self.folder = tempfile.TemporaryDirectory(prefix="mullion-repository-")
         path = self.folder.name
-        subprocess.run(["apt-get", "download", "-qq", PACKAGE], cwd=path, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["apt-get", "download", "-qq", PACKAGE], cwd=path, check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
         name, = os.listdir(path)
         control = tool("dpkg-deb", "--field", os.path.join(path, name))
         digest = tool("sha256sum", os.path.join(path, name)).split()[0]
