@@ -71,11 +71,11 @@ static void drop(struct balloon *balloon, struct run *run)
 /* Adds host memory to the run, dropping what was gathered when it lies elsewhere. */
 static void gather(struct balloon *balloon, struct run *run, u8 *start, size_t len)
 {
-	if (run->start + run->len == start && run->len) {
+	if (run->len && run->start + run->len == start) {
 		run->len += len;
 		return;
 	}
-	if (start + len == run->start && run->len) {
+	if (run->len && start + len == run->start) {
 		run->start = start;
 		run->len += len;
 		return;
