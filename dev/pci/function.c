@@ -392,15 +392,18 @@ static void dev_reset(struct device *dev)
 	pci_function_reset(of(dev));
 }
 
-static void dev_free(struct device *dev)
+void pci_function_free(struct pci_function *fn)
 {
-	struct pci_function *fn = of(dev);
-
-	pthread_mutex_lock(dev->lock);
+	pthread_mutex_lock(fn->dev.lock);
 	pci_function_fini(fn);
-	pthread_mutex_unlock(dev->lock);
+	pthread_mutex_unlock(fn->dev.lock);
 	if (fn->ops->free)
 		fn->ops->free(fn);
+}
+
+static void dev_free(struct device *dev)
+{
+	pci_function_free(of(dev));
 }
 
 static const struct device_ops device_ops = {.reset = dev_reset, .free = dev_free};

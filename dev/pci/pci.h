@@ -96,6 +96,8 @@ int pci_add_msi(struct pci_function *fn, unsigned vectors);
 int pci_add_msix(struct pci_function *fn, unsigned vectors, unsigned bar);
 /* For a function that will not be plugged after all: releases what these allocated. */
 void pci_function_fini(struct pci_function *fn);
+/* One that was made whole, and is on no bus (any more). Without the machine lock. */
+void pci_function_free(struct pci_function *fn);
 /* Registers of the device's own capability. */
 void pci_config_set(struct pci_function *fn, unsigned offset, unsigned size, u32 value);
 void pci_config_writable(struct pci_function *fn, unsigned offset, unsigned size, u32 mask);

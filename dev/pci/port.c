@@ -16,7 +16,7 @@ enum {
 	SECONDARY_CLEAR = 0xf9, /* high byte of the secondary status */
 	EVENTS = PCI_EXP_SLTSTA_ABP | PCI_EXP_SLTSTA_PDC | PCI_EXP_SLTSTA_DLLSC,
 	SLOT_WRITABLE = PCI_EXP_SLTCTL_ABPE | PCI_EXP_SLTCTL_PDCE | PCI_EXP_SLTCTL_HPIE | PCI_EXP_SLTCTL_AIC |
-			PCI_EXP_SLTCTL_PIC | PCI_EXP_SLTCTL_PCC | PCI_EXP_SLTCTL_DLLSCE,
+			PCI_EXP_SLTCTL_PIC | PCI_EXP_SLTCTL_DLLSCE,
 	ROOT_WRITABLE = 0x0f, /* errors as interrupts, PME interrupts: none of these ever happen */
 };
 
@@ -80,16 +80,10 @@ static void show_presence(struct pci_port *port)
 	set(port, status, 2, bits | (pci_port_empty(port) ? 0 : PCI_EXP_SLTSTA_PDS));
 }
 
-static bool powered(const struct pci_port *port)
-{
-	return !(slot_control(port) & PCI_EXP_SLTCTL_PCC);
-}
-
-/* The link is up while there is a function with power. Down: what was behind it has lost its state. True: a change. */
+/* The link is up while there is a function. Down: what was behind it has lost its state. True: a change. */
 static bool follow_link(struct pci_port *port)
 {
-	bool up = powered(port) && !pci_port_empty(port) &&
-		  !(get(port, PCI_BRIDGE_CONTROL, 2) & PCI_BRIDGE_CTL_BUS_RESET);
+	bool up = !pci_port_empty(port) && !(get(port, PCI_BRIDGE_CONTROL, 2) & PCI_BRIDGE_CTL_BUS_RESET);
 
 	if (up == port->bus.up)
 		return false;
@@ -100,31 +94,34 @@ static bool follow_link(struct pci_port *port)
 	return true;
 }
 
-/* The function leaves for good. */
+/* The function leaves for good, forgetting what it was doing. */
 static void take_out(struct pci_port *port)
 {
 	struct pci_function *fn = port->bus.functions;
 
 	port->leaving = false;
+	fn->dev.ops->reset(&fn->dev);
 	pci_bus_unplug(fn);
 	port->gone(port->gone_arg, fn);
 }
 
-/* The guest has switched off both the slot's power and its indicator. */
+/* While the power indicator is off, whoever stands before the machine may take the card out. */
 static bool let_go(const struct pci_port *port)
 {
-	return port->leaving && !powered(port) && (slot_control(port) & PCI_EXP_SLTCTL_PIC) == PCI_EXP_SLTCTL_PWR_IND_OFF;
+	return port->leaving && (slot_control(port) & PCI_EXP_SLTCTL_PIC) == PCI_EXP_SLTCTL_PWR_IND_OFF;
 }
 
 static void slot_written(struct pci_port *port)
 {
-	u32 events = follow_link(port) ? PCI_EXP_SLTSTA_DLLSC : 0;
+	u32 events = 0;
 
 	if (let_go(port)) {
 		take_out(port);
 		show_presence(port);
-		events |= PCI_EXP_SLTSTA_PDC;
+		events = PCI_EXP_SLTSTA_PDC;
 	}
+	if (follow_link(port))
+		events |= PCI_EXP_SLTSTA_DLLSC;
 	event(port, events);
 }
 
@@ -135,9 +132,8 @@ int pci_hot_plug(struct pci_port *port, struct pci_function *fn)
 	if (ret)
 		return ret;
 	show_presence(port);
-	/* Linux asks a slot with a button for no other sign: whoever puts a card in presses it, too. */
-	event(port, PCI_EXP_SLTSTA_PDC | (follow_link(port) ? PCI_EXP_SLTSTA_DLLSC : 0) |
-			    (powered(port) ? 0 : PCI_EXP_SLTSTA_ABP));
+	/* In a slot without a switch for its power the link comes up at once: that is what Linux looks at. */
+	event(port, PCI_EXP_SLTSTA_PDC | (follow_link(port) ? PCI_EXP_SLTSTA_DLLSC : 0));
 	return 0;
 }
 
@@ -150,10 +146,8 @@ int pci_hot_unplug(struct pci_port *port, void (*gone)(void *arg, struct pci_fun
 	port->leaving = true;
 	port->gone = gone;
 	port->gone_arg = arg;
-	if (!powered(port) && let_go(port))
-		slot_written(port); /* the guest has switched it off before */
-	else
-		event(port, PCI_EXP_SLTSTA_ABP);
+	event(port, PCI_EXP_SLTSTA_ABP);
+	slot_written(port); /* the guest may have switched it off before */
 	return 0;
 }
 
@@ -199,8 +193,8 @@ static void set_window(struct pci_port *port, unsigned base_reg, unsigned limit_
 	set(port, limit_reg, size, (empty ? 0 : (u32)((w.end - 1) >> unit) & mask) | type);
 }
 
-/* A slot with a function gets power, and what happened before is no news. */
-static void power_up(struct pci_port *port)
+/* A slot with a function is in use, and what happened before is no news. */
+static void start_slot(struct pci_port *port)
 {
 	unsigned cap = port->pci.express;
 
@@ -224,7 +218,7 @@ void pci_port_configure(struct pci_port *port, u8 bus, struct pci_window io, str
 	set(port, PCI_PREF_BASE_UPPER32, 4, has_prefetch ? (u32)(prefetch.base >> 32) : 0);
 	set(port, PCI_PREF_LIMIT_UPPER32, 4, has_prefetch ? (u32)((prefetch.end - 1) >> 32) : 0);
 	set(port, PCI_COMMAND, 2, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
-	power_up(port);
+	start_slot(port);
 }
 
 static void decode_behind(struct pci_port *port)
@@ -246,7 +240,7 @@ static void port_written(struct pci_function *fn, unsigned offset, unsigned size
 		decode_behind(port);
 }
 
-/* The slot is without power; a function that was to leave has left. */
+/* A function that was to leave has left. */
 static void port_reset(struct pci_function *fn)
 {
 	struct pci_port *port = of(fn);
@@ -307,10 +301,10 @@ static void make_slot_registers(struct pci_function *fn, unsigned number)
 	pci_config_set(fn, cap + PCI_EXP_LNKCAP2, 4, PCI_EXP_LNKCAP2_SLS_2_5GB);
 	pci_config_set(fn, cap + PCI_EXP_LNKCTL2, 2, PCI_EXP_LNKCTL2_TLS_2_5GT);
 	pci_config_set(fn, cap + PCI_EXP_SLTCAP, 4,
-		PCI_EXP_SLTCAP_ABP | PCI_EXP_SLTCAP_PCP | PCI_EXP_SLTCAP_AIP | PCI_EXP_SLTCAP_PIP |
+		PCI_EXP_SLTCAP_ABP | PCI_EXP_SLTCAP_AIP | PCI_EXP_SLTCAP_PIP |
 			PCI_EXP_SLTCAP_HPC | PCI_EXP_SLTCAP_NCCS | number << 19);
 	pci_config_set(fn, cap + PCI_EXP_SLTCTL, 2,
-		PCI_EXP_SLTCTL_PWR_OFF | PCI_EXP_SLTCTL_PWR_IND_OFF | PCI_EXP_SLTCTL_ATTN_IND_OFF);
+		PCI_EXP_SLTCTL_PWR_IND_OFF | PCI_EXP_SLTCTL_ATTN_IND_OFF);
 	pci_config_writable(fn, cap + PCI_EXP_SLTCTL, 2, SLOT_WRITABLE);
 	fn->clear_on_1[cap + PCI_EXP_SLTSTA] = EVENTS & 0xff;
 	fn->clear_on_1[cap + PCI_EXP_SLTSTA + 1] = EVENTS >> 8;

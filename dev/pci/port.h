@@ -2,8 +2,8 @@
 /*
  * A PCI Express root port: a bridge from the root bus to a bus of its own with one slot,
  * into which a function can be put, and out of which it can be taken, while the
- * VM runs. The guest's driver does its part: it powers the slot on and off, and
- * is told by attention button, presence and link changes.
+ * VM runs. The guest's driver does its part: it is told by attention button, presence
+ * and link changes, and says by the power indicator when a function may go.
  *
  * Thread context: as in dev/pci/pci.h.
  */
@@ -27,9 +27,9 @@ bool pci_port_empty(const struct pci_port *port);
 /* Before or while the VM runs. The port owns fn from here. -EBUSY: there is one. */
 int pci_hot_plug(struct pci_port *port, struct pci_function *fn);
 /*
- * Presses the slot's attention button. When the guest has switched the slot off (seconds later; at the next
- * reset if it never does), gone is called with fn, which is then its: on the vCPU's thread with the machine lock,
- * without which fn's free has to be called. -ENODEV: the slot is empty; -EALREADY: it was asked before.
+ * Presses the slot's attention button. When the guest has switched the slot's power indicator off (seconds later; at
+ * the next reset if it never does), gone is called, on whichever thread that happens: fn is out of the VM and the
+ * callee's, who frees it later by pci_function_free. -ENODEV: the slot is empty; -EALREADY: it was asked before.
  */
 int pci_hot_unplug(struct pci_port *port, void (*gone)(void *arg, struct pci_function *fn), void *arg);
 
