@@ -67,7 +67,7 @@ def interrupts():
                                ("acpi=off pci=nomsi", "XT-PIC")):
         result = mullion("run", "--no-reboot", *DEVICES, *kernel_options(**PCI, append=append),
                          stdin=b"ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; arping -c 3 -I eth0 10.0.2.2; "
-                               b"head -c 64 /dev/hwrng | wc -c; cat /proc/interrupts; echo done; poweroff -f\n", )
+                               b"head -c 64 /dev/hwrng | wc -c; cat /proc/interrupts; echo done; reboot -f\n", )
         expect(result.status == 0 and "\ndone" in result.out and "\n64\n" in result.out, f"{append}: no end", result)
         expect("Received 3 response" in result.out, f"{append}: the network's answers", result)
         expect(counts(result.out, controller, "virtio") > 2, f"{append}: no interrupts by {controller}", result)
