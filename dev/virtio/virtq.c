@@ -100,11 +100,12 @@ bool virtq_enable(struct virtq *vq)
 
 void *vq_map_area(struct virtq *vq, u64 gpa, u64 len, u64 align)
 {
-	struct space *mem = &vq->vdev->vm->mem;
+	const struct vm *vm = vq->vdev->vm;
+	const struct space *mem = &vm->mem;
 	const struct extent *extent = space_find(mem, gpa);
 
 	/* Memory of a device may move or vanish; RAM has no device. */
-	if (gpa & (align - 1) || !extent || extent->region->dev)
+	if (gpa & (align - 1) || !extent || extent->region->dev || vm->private_memory)
 		return NULL;
 	return space_host(mem, gpa, len, DIRECT_READ | DIRECT_WRITE);
 }

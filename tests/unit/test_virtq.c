@@ -734,6 +734,14 @@ static void test_bad_rings(void **state)
 		assert_int_equal(fake_read(&driver, VIRTIO_QUEUE_ENABLE, 2), 0);
 	}
 	space_remove(&vm.mem, &region);
+	/* RAM that this system cannot reach */
+	vm.private_memory = true;
+	fake_driver_init(&driver, &echo->vdev, 0);
+	fake_write64(&driver, VIRTIO_QUEUE_DESC, 0x1000);
+	fake_write64(&driver, VIRTIO_QUEUE_DRIVER, 0x2000);
+	fake_write64(&driver, VIRTIO_QUEUE_DEVICE, 0x3000);
+	fake_write(&driver, VIRTIO_QUEUE_ENABLE, 2, 1);
+	assert_true(fake_status(&driver) & VIRTIO_NEEDS_RESET);
 }
 
 /* More under way than the ring has entries: the device takes no more until it has done some. */
