@@ -17,6 +17,7 @@
 
 #define DATA_PART MIB(16) /* of one NBD command; servers take at least 32 MiB */
 #define RANGE_PART MIB(1024)
+#define COPIES_MAX MIB(256) /* of data under way: a guest's requests may name the same memory again and again */
 
 struct disk_nbd {
 	struct disk disk;
@@ -24,6 +25,8 @@ struct disk_nbd {
 	struct loop_source source; /* the connection */
 	struct nbd_handle *nbd;
 	struct disk_server *server;
+	struct disk_request *waiting, **last_waiting; /* for room for a copy, in order */
+	u64 copied; /* bytes */
 	struct disk_request *finished, **last; /* their done is to be called */
 	unsigned busy; /* requests that are not finished */
 	bool can_flush, can_fua, can_zero, can_trim;
@@ -47,6 +50,14 @@ static struct disk_nbd *of(struct disk *disk)
 }
 
 /* ---- requests ---- */
+
+/* How much of its data is copied: NBD's library takes no lists. */
+static u64 copy_len(const struct disk_request *request)
+{
+	bool data = request->op == DISK_READ || request->op == DISK_WRITE;
+
+	return data && request->niov > 1 ? request->len : 0;
+}
 
 static void finish(struct disk_nbd *n, struct disk_request *request, int error)
 {
@@ -101,6 +112,7 @@ static void job_end(struct job *job)
 	}
 	if (job->bounce && request->op == DISK_READ && !job->error)
 		iov_from_buf(request->iov, request->niov, 0, job->bounce, request->len);
+	job->n->copied -= copy_len(request);
 	finish(job->n, request, job->error);
 	free(job->bounce);
 	free(job);
@@ -137,7 +149,7 @@ static bool make_part(struct job *job, u8 *data, u64 offset, u64 len)
 	}
 }
 
-/* Data that lies in one piece goes as it is; NBD's library takes no lists. */
+/* Data that lies in one piece goes as it is. */
 static int find_data(struct job *job, u8 **data)
 {
 	struct disk_request *request = job->request;
@@ -146,7 +158,7 @@ static int find_data(struct job *job, u8 **data)
 	if (request->op != DISK_READ && request->op != DISK_WRITE)
 		return 0;
 	*data = request->iov[0].iov_base;
-	if (request->niov == 1)
+	if (!copy_len(request))
 		return 0;
 	/* Allocated while the VM runs: requests are of any length. The library allocates, too. */
 	*data = job->bounce = malloc(request->len);
@@ -180,23 +192,46 @@ static bool is_nothing(const struct disk_nbd *n, const struct disk_request *requ
 	return (request->op == DISK_FLUSH && !n->can_flush) || (request->op == DISK_DISCARD && !n->can_trim);
 }
 
-static void submit(struct disk *disk, struct disk_request *request)
+static void begin(struct disk_nbd *n, struct disk_request *request)
 {
-	struct disk_nbd *n = of(disk);
 	struct job *job =
 		n->dead || is_nothing(n, request) ? NULL : calloc(1, sizeof(*job)); /* see find_data */
 
-	n->busy++;
 	if (!job) {
 		finish(n, request, n->dead ? -EIO : is_nothing(n, request) ? 0 : -ENOMEM);
 		return;
 	}
 	*job = (struct job){.n = n, .request = request, .parts = 1};
+	n->copied += copy_len(request);
 	job->flush = request->op == DISK_FLUSH || (request->fua && !n->can_fua && n->can_flush);
 	if (request->op != DISK_FLUSH)
 		make_parts(job);
 	if (!--job->parts)
 		job_end(job);
+}
+
+/* One request may be longer than all may be together. */
+static void begin_waiting(struct disk_nbd *n)
+{
+	struct disk_request *request;
+
+	while ((request = n->waiting) && (!n->copied || n->copied + copy_len(request) <= COPIES_MAX)) {
+		n->waiting = request->next;
+		if (!n->waiting)
+			n->last_waiting = &n->waiting;
+		begin(n, request);
+	}
+}
+
+static void submit(struct disk *disk, struct disk_request *request)
+{
+	struct disk_nbd *n = of(disk);
+
+	n->busy++;
+	request->next = NULL;
+	*n->last_waiting = request;
+	n->last_waiting = &request->next;
+	begin_waiting(n);
 }
 
 /* ---- the connection ---- */
@@ -228,7 +263,7 @@ static void run(struct disk_nbd *n)
 		return; /* done kicks: the outer call sees to it */
 	n->running = true;
 	check_connection(n);
-	while ((request = n->finished)) {
+	for (begin_waiting(n); (request = n->finished); begin_waiting(n)) {
 		n->finished = request->next;
 		if (!n->finished)
 			n->last = &n->finished;
@@ -357,6 +392,7 @@ int disk_nbd_start(const struct disk_source *source, struct nbd_handle *nbd, str
 	}
 	*n = (struct disk_nbd){.nbd = nbd, .server = server, .loop = loop, .path = strdup(source->path)};
 	n->last = &n->finished;
+	n->last_waiting = &n->waiting;
 	n->source = (struct loop_source){.fd = nbd_aio_get_fd(nbd), .ready = ready, .arg = n};
 	n->disk = (struct disk){.ops = &ops, .lock = lock, .name = n->path, .readonly = source->readonly};
 	if (n->path)

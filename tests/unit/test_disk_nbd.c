@@ -84,6 +84,30 @@ static void many_at_once(void **state)
 	free(back);
 }
 
+/* Lists of buffers, more than are copied at once; all name the same memory, as a guest's may. */
+static void more_than_is_copied_at_once(void **state)
+{
+	enum { N = 20 };
+	struct fixture *f = *state;
+	struct request *r = calloc(N + 1, sizeof(*r));
+	u8 *back = malloc(MIB(16));
+
+	make(f, NULL, "qemu-img create -q -f qcow2 %s 16M");
+	open_disk(f);
+	for (unsigned i = 0; i < N; i++) {
+		r[i].iov[0] = (struct iovec){back, 512};
+		r[i].iov[1] = (struct iovec){back + 512, MIB(16) - 512};
+		r[i].r.niov = 2;
+		submit(f, &r[i], DISK_READ, 0, MIB(16));
+	}
+	submit(f, &r[N], DISK_FLUSH, 0, 0);
+	settle(f);
+	for (unsigned i = 0; i <= N; i++)
+		assert_true(r[i].done == 1 && !r[i].error);
+	free(r);
+	free(back);
+}
+
 static void a_snapshot_leaves_no_trace(void **state)
 {
 	struct fixture *f = *state;
@@ -209,6 +233,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(every_format, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(more_than_is_copied_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_snapshot_leaves_no_trace, setup, teardown),
 		cmocka_unit_test_setup_teardown(its_death_is_an_io_error, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_no_image, setup, teardown),
