@@ -133,6 +133,8 @@ static bool walk_frame(struct e1000 *e, struct gather *g, u16 *end)
 	struct desc desc;
 
 	g->context = e->context;
+	if (tail >= size) /* would never be reached */
+		return false;
 	for (unsigned i = 0; at != tail && at < size; i++) {
 		if (!read_desc(e, TDBAL, at, &desc)) {
 			g->bad = true;
