@@ -145,8 +145,8 @@ def console_terminal():
         while "by-2-pty" not in home.good("logs", "p"):
             expect(time.monotonic() < end, "nothing was typed", home.good("logs", "p"))
             time.sleep(0.2)
-        # 3 MiB later, there are two files of 1 MiB at most.
-        home.good("console", "p", stdin=b"i=0; while [ $i -lt 3000 ]; do echo $(printf %01000d $i); i=$((i + 1)); done\n")
+        # 1.5 MB later, there are two files of 1 MiB at most.
+        home.good("console", "p", stdin=b"i=0; while [ $i -lt 1500 ]; do echo $(printf %01000d $i); i=$((i + 1)); done\n")
         home.good("console", "p", stdin=b"echo e''nd\n")
         while "end\n" not in home.good("logs", "-n", "5", "p"):
             expect(time.monotonic() < end, "no end", home.good("logs", "-n", "5", "p"))
