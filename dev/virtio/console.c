@@ -21,6 +21,7 @@ enum { /* queues; port n > 0 has its pair at 2 * n + 2 */
 
 	QUEUE_SIZE = 64,
 	SEGMENTS = 34,
+	OUTPUT_MAX = 1 << 20, /* bytes in one request; Linux: 32 KiB */
 	NAME_MAX_LEN = 64,
 };
 
@@ -139,6 +140,10 @@ static void output(struct port *port, struct virtq *vq)
 	struct vq_chain *chain;
 
 	while ((chain = vq_next(vq))) {
+		if (chain->read_len > OUTPUT_MAX) {
+			virtio_broken(&port->owner->vdev, "%u characters at once", chain->read_len);
+			break;
+		}
 		for (unsigned i = 0; i < chain->nread; i++)
 			port->is.console->ops->write(
 				port->is.console, chain->iov[i].iov_base, chain->iov[i].iov_len);

@@ -280,6 +280,26 @@ static void test_console_single(void **state)
 	assert_false(screen[0].input_on || opened);
 }
 
+/* Requests that would keep the console, or the loop, for long. */
+static void test_console_floods(void **state)
+{
+	struct fake_buf buf = {0, MIB(1)};
+	struct fake_buf bufs[2] = {buf, {0, 1}};
+
+	(void)state;
+	make_console();
+	begin(0, 2);
+	fake_add(&driver, 1, bufs, 2, 0);
+	fake_kick(&driver, 1);
+	assert_true(vdev->broken);
+	assert_int_equal(screen[0].len, 0);
+	begin(0, 2);
+	fake_add(&driver, 0, &buf, 1, 0); /* nothing to fill */
+	fake_kick(&driver, 0);
+	assert_int_equal(type(0, "a"), 0);
+	assert_true(vdev->broken);
+}
+
 static void tell(u32 id, u16 event, u16 value)
 {
 	struct fake_buf buf = {fake_alloc(8, 8), 8};
@@ -360,6 +380,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_balloon_reporting, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_balloon_stats, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_console_single, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_console_floods, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_console_multiport, setup, teardown),
 	};
 
