@@ -10,6 +10,7 @@
 #include "host/iov.h"
 
 #define PIECE_ROOM KIB(68)
+#define MSS_MIN 48 /* as Linux has it: cutting to less is work that somebody else's VM could make for us */
 #define TURN 16 /* batches, before others have theirs on the loop */
 
 struct waiting { /* in the backlog, before the frame */
@@ -161,7 +162,7 @@ static bool receive_pieces(struct net_pump *pump, u8 *frame, size_t len, u16 gso
 	bool room = true;
 	size_t size;
 
-	if (!net_cut_tcp(&cutter, frame, len, gso_size)) {
+	if (gso_size < MSS_MIN || !net_cut_tcp(&cutter, frame, len, gso_size)) {
 		pump->rx.dropped++;
 		return true;
 	}
