@@ -469,7 +469,6 @@ static void fn_free(struct pci_function *fn)
 	e->net->device = NULL;
 	timer_cancel(&e->vm->clock, &e->throttle);
 	pthread_mutex_unlock(e->net->lock);
-	pci_function_fini(fn);
 	free(e->slots);
 	free(e);
 }

@@ -134,7 +134,6 @@ static u8 plane_value(const struct vga *vga, unsigned p, u8 value)
 
 static void write_planes(struct vga *vga, u8 *to, u8 value)
 {
-
 	for (unsigned p = 0; p < 4; p++) {
 		if (vga->seq[SEQ_MAP_MASK] >> p & 1)
 			to[p] = plane_value(vga, p, value);

@@ -82,7 +82,7 @@ int pci_function_init(struct pci_function *fn, struct vm *vm, const char *dev_na
 	const struct pci_function_ops *ops);
 /*
  * region: name, ops or host and direct, filled in by the caller, without base and size; region->dev
- * should be &fn->dev. size: a power of two, at least 16 (ports) or 16 (memory; a whole page is wiser).
+ * should be &fn->dev. size: a power of two, at least 4 (ports) or 16 (memory; a whole page is wiser).
  */
 int pci_add_bar(struct pci_function *fn, unsigned index, enum pci_bar_kind kind, u64 size, struct region *region);
 /* Expansion ROM: contents are copied. */
