@@ -103,7 +103,7 @@ static int run_detached(const struct invocation *call)
 	if (definition_create(call->config, &err))
 		return complain(&err);
 	status = start_detached(call->config, call->started, &child);
-	if (!child && status)
+	if (!child && status && !state_running(call->config->name, NULL)) /* nobody else was faster with it */
 		state_forget(call->config->name);
 	return status;
 }

@@ -234,6 +234,22 @@ def two():
         home.good("rm", "--all")
 
 
+@case("life: many want the same name")
+def same_name():
+    def all_at_once(home, *words):
+        running = [subprocess.Popen([MULLION, *words], env=home.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                   for _ in range(6)]
+        texts = [clean(process.communicate(timeout=60)[0]) for process in running]
+        expect(sorted(process.returncode for process in running) == [0] + [2] * 5, " ".join(words), "".join(texts))
+        expect(all("already" in text for text in texts if text != "same\n"), " ".join(words), "".join(texts))
+
+    with Home() as home:
+        all_at_once(home, "run", "-d", "--name", "same", "--memory", "128M")
+        home.good("kill", "same")
+        all_at_once(home, "start", "same")
+        expect(home.state("same") == "running", "the one that won", home.good("ps", "-a"))
+
+
 @case("life: a guest that ignores the power button", alone=True)
 def ignored():
     with Home() as home:
