@@ -114,6 +114,15 @@ static const struct config_list share_list = {CONFIG_SHARES, offsetof(struct vm_
 	sizeof(struct share_config), KEYS(share_keys)};
 #undef OBJECT
 
+#define OBJECT virtio_port_config
+static const struct config_key virtio_port_keys[] = {
+	{"name", KEY_STRING, AT(name), .value = "NAME", .help = "in the guest: /dev/virtio-ports/NAME"},
+	{"path", KEY_PATH, AT(path), .value = "SOCKET", .help = "where programs of the host connect"},
+};
+static const struct config_list virtio_port_list = {CONFIG_VIRTIO_PORTS, offsetof(struct vm_config, nvirtio_ports),
+	sizeof(struct virtio_port_config), KEYS(virtio_port_keys)};
+#undef OBJECT
+
 #define OBJECT vm_config
 static const char *const console_choices[] = {"stdio", "file:PATH", "pty", "socket[:PATH]", "none", NULL};
 static const struct config_list label_list = {CONFIG_LABELS, offsetof(struct vm_config, nlabels), sizeof(char *), NULL, 0};
@@ -136,6 +145,7 @@ static const struct config_key vm_keys[] = {
 	{"console-log", KEY_PATH, AT(console_log), .value = "FILE",
 		.help = "gets what a pty or socket console prints; at 1 MiB it becomes FILE.1"},
 	{"virtio-console", KEY_FLAG, AT(virtio_console), .help = "the console is hvc0, too"},
+	{"virtio-port", KEY_LIST, AT(virtio_port), .list = &virtio_port_list, .help = "a channel between a socket and the guest"},
 	{"disk", KEY_LIST, AT(disk), .list = &disk_list, .help = "a disk"},
 	{"net", KEY_LIST, AT(net), .list = &net_list, .help = "a network card"},
 	{"share", KEY_LIST, AT(share), .list = &share_list, .help = "a folder of the host"},

@@ -22,6 +22,7 @@
 #define CONFIG_NETS 8
 #define CONFIG_FORWARDS 16
 #define CONFIG_SHARES 8
+#define CONFIG_VIRTIO_PORTS 4
 #define CONFIG_PORTS 16
 #define CONFIG_LABELS 16
 
@@ -71,6 +72,11 @@ enum share_kind {
 	SHARE_9P,
 };
 
+/* A channel of bytes between a UNIX socket and /dev/virtio-ports/NAME. */
+struct virtio_port_config {
+	char *name, *path;
+};
+
 struct share_config {
 	char *path, *tag;
 	enum share_kind kind;
@@ -100,7 +106,8 @@ struct vm_config {
 	struct disk_config disk[CONFIG_DISKS];
 	struct net_config net[CONFIG_NETS];
 	struct share_config share[CONFIG_SHARES];
-	unsigned ndisks, nnets, nshares;
+	struct virtio_port_config virtio_port[CONFIG_VIRTIO_PORTS];
+	unsigned ndisks, nnets, nshares, nvirtio_ports;
 	bool snapshot; /* config_finish sets it in every disk */
 	char *vnc; /* "127.0.0.1:5900", ":0", "unix:PATH"; NULL: no display listens */
 	bool vga; /* standard VGA, also without vnc */

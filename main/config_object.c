@@ -307,5 +307,10 @@ int config_finish(struct vm_config *config, struct err *err)
 			ret = err_set(err, EINVAL, "share %u has no %s; --share FOLDER,tag=NAME", i,
 				config->share[i].path ? "tag" : "path");
 	}
+	for (unsigned i = 0; !ret && i < config->nvirtio_ports; i++) {
+		if (!config->virtio_port[i].name || !config->virtio_port[i].path)
+			ret = err_set(err, EINVAL, "virtio-port %u has no %s; --virtio-port NAME,path=SOCKET", i,
+				config->virtio_port[i].name ? "path" : "name");
+	}
 	return ret;
 }

@@ -14,7 +14,8 @@
 
 #define RESOLVER "/etc/resolv.conf"
 
-static void allow_state(struct sandbox *sandbox, enum state_place place, const char *name, const char *file, unsigned rights)
+static void allow_state(
+	struct sandbox *sandbox, enum state_place place, const char *name, const char *file, unsigned rights)
 {
 	char path[PATH_MAX];
 
@@ -76,11 +77,15 @@ static void allow_networks(struct sandbox *sandbox, const struct vm_config *conf
 		sandbox_allow_folder_of(sandbox, path, SANDBOX_READ);
 }
 
-/* A VNC socket goes at the end. */
-static void allow_display(struct sandbox *sandbox, const struct vm_config *config)
+/* Sockets of the VM's own go at the end. */
+static void allow_sockets(struct sandbox *sandbox, const struct vm_config *config)
 {
 	if (config->vnc && !strncmp(config->vnc, "unix:", 5))
 		sandbox_allow_folder_of(sandbox, config->vnc + 5, SANDBOX_FILES);
+	if (config->console == CONSOLE_SOCKET && config->console_path)
+		sandbox_allow_folder_of(sandbox, config->console_path, SANDBOX_FILES);
+	for (unsigned i = 0; i < config->nvirtio_ports; i++)
+		sandbox_allow_folder_of(sandbox, config->virtio_port[i].path, SANDBOX_FILES);
 }
 
 int vmm_confine(struct vmm *vmm, struct err *err)
@@ -99,7 +104,7 @@ int vmm_confine(struct vmm *vmm, struct err *err)
 	allow_states(&sandbox, vmm);
 	allow_shares(&sandbox, config);
 	allow_networks(&sandbox, config);
-	allow_display(&sandbox, config);
+	allow_sockets(&sandbox, config);
 	sandbox.unix_sockets |= config->vsock_cid != 0;
 	sandbox.nchildren = process_list(sandbox.child, SANDBOX_CHILDREN);
 	ret = sandbox_enter(&sandbox, err);

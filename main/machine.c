@@ -228,6 +228,7 @@ void machine_destroy(struct machine *m)
 	vm_fini(&m->vm);
 	machine_close_disks(m);
 	machine_close_nets(m);
+	machine_close_virtio(m);
 	if (m->console)
 		m->console->ops->close(m->console);
 	m->console = NULL;

@@ -75,6 +75,7 @@ struct machine {
 	struct disk *disk[CONFIG_DISKS];
 	struct ahci *ahci; /* the newest; NULL: none */
 	struct virtio *balloon; /* or NULL */
+	struct console *virtio_port[CONFIG_VIRTIO_PORTS + 1]; /* the first is hvc0's when that has no console */
 	struct machine_net net[CONFIG_NETS];
 	struct machine_share share[CONFIG_SHARES];
 	struct machine_display display;

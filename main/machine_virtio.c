@@ -2,8 +2,9 @@
 /* The machine's virtio devices that need nothing of the host but itself. */
 #include "main/machine_virtio.h"
 
-#include <string.h>
+#include <errno.h>
 
+#include "backend/console_hub.h"
 #include "dev/virtio/balloon.h"
 #include "dev/virtio/console.h"
 #include "dev/virtio/rng.h"
@@ -37,32 +38,74 @@ static void console_opened(void *arg, bool open)
 	console_pair_select(&m->console_pair, open);
 }
 
-static int add_console(struct machine *m)
+/* Port 0 is what a driver takes for its console, also where there is none. */
+static int first_port(struct machine *m, struct virtio_console_port *port)
 {
-	const struct virtio_console_port port = {
-		.console = &m->console_pair.end[1],
-		.is_console = true,
-		.opened = console_opened,
-		.arg = m,
-	};
-	struct virtio *vdev;
-	int ret = virtio_console_create(&m->vm, &port, 1, &vdev);
+	int ret = 0;
 
+	if (m->config->virtio_console) {
+		*port = (struct virtio_console_port){.console = &m->console_pair.end[1],
+			.is_console = true,
+			.opened = console_opened,
+			.arg = m};
+	} else {
+		ret = console_null_create(&m->virtio_port[0]);
+		*port = (struct virtio_console_port){.console = m->virtio_port[0]};
+	}
+	return ret;
+}
+
+static int named_port(struct machine *m, unsigned i, struct virtio_console_port *port, struct err *err)
+{
+	const struct console_config base = {.vm = &m->vm, .loop = m->loop};
+	const struct virtio_port_config *config = &m->config->virtio_port[i];
+	struct console **console = &m->virtio_port[i + 1];
+	int ret = console_hub_create(&base, NULL, console, err);
+
+	if (ret)
+		return ret;
+	*port = (struct virtio_console_port){.console = *console, .name = config->name};
+	return console_hub_listen(*console, config->path, err);
+}
+
+static int add_console(struct machine *m, struct err *err)
+{
+	struct virtio_console_port port[CONFIG_VIRTIO_PORTS + 1];
+	unsigned n = m->config->nvirtio_ports;
+	struct virtio *vdev;
+	int ret;
+
+	if (!m->config->virtio_console && !n)
+		return 0;
+	ret = first_port(m, &port[0]);
+	for (unsigned i = 0; !ret && i < n; i++)
+		ret = named_port(m, i, &port[i + 1], err);
+	if (!ret)
+		ret = virtio_console_create(&m->vm, port, n + 1, &vdev);
 	return ret ? ret : virtio_plug(vdev, m->pci);
+}
+
+void machine_close_virtio(struct machine *m)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(m->virtio_port); i++) {
+		if (m->virtio_port[i])
+			m->virtio_port[i]->ops->close(m->virtio_port[i]);
+		m->virtio_port[i] = NULL;
+	}
 }
 
 int machine_add_virtio(struct machine *m, struct err *err)
 {
 	const struct vm_config *config = m->config;
-	int ret = 0;
+	int ret;
 
-	if (config->virtio_console)
-		ret = add_console(m);
+	err_set(err, EIO, "a virtio device cannot be added");
+	ret = add_console(m, err);
 	if (!ret && config->rng)
 		ret = add_rng(m);
 	if (!ret && config->balloon)
 		ret = add_balloon(m);
-	return ret ? err_set(err, -ret, "a virtio device cannot be added: %s", strerror(-ret)) : 0;
+	return ret;
 }
 
 /* ---- counters ---- */

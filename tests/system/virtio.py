@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -199,6 +200,29 @@ def console():
             wait_until(lambda: f"{rows} {columns}" in vm.run("stty size"), f"not {columns} by {rows}", vm)
         vm.type("exit\n")
         expect(vm.end() == 0, "exit status", vm)
+
+
+@case("virtio-console: a port of its own")
+def port():
+    folder = tempfile.mkdtemp()
+    path = os.path.join(folder, "socket")
+    try:
+        with Terminal("run", "--virtio-port", f"org.example.one,path={path}", *virtio_options()) as vm:
+            vm.wait_for(PROMPT)
+            names = vm.run("cat /sys/class/virtio-ports/*/name; ls /dev/vport0p1")
+            expect("org.example.one" in names and "/dev/vport0p1\n" in names, names, vm)
+            with socket.socket(socket.AF_UNIX) as end:
+                end.settimeout(30)
+                end.connect(path)
+                vm.run("(read -r line; echo got $line) </dev/vport0p1 >/tmp/line &")
+                end.sendall(b"from the host\n")
+                wait_until(lambda: "got from the host" in vm.run("cat /tmp/line"), "nothing came", vm)
+                vm.run("echo from the guest >/dev/vport0p1")
+                expect(end.recv(100) == b"from the guest\n", "something else came back", vm)
+            vm.type("exit\n")
+            expect(vm.end() == 0 and not os.path.exists(path), "exit status, or the socket is still there", vm)
+    finally:
+        shutil.rmtree(folder)
 
 
 # ---- resets, of the device and of the machine ----
