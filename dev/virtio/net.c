@@ -467,6 +467,7 @@ static bool control_pairs(struct card *card, u8 command, const u8 *data, size_t 
 	if (!pairs || pairs > le16toh(card->config.max_pairs))
 		return false;
 	card->pairs = pairs;
+	card->net->ops->tx_ready(card->net); /* a queue that was not looked at may be without kicks, and not empty */
 	return true;
 }
 

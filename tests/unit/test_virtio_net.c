@@ -283,6 +283,15 @@ static void test_pairs(void **state)
 	}
 	assert_true(fake_used(&driver, 1, &used) >= 0);
 	assert_true(fake_used(&driver, 3, &used) >= 0);
+	/* What was kicked before its pair went out of use is found when it comes back. */
+	add_tx(3, 100, 0, 0, 0);
+	fake_kick(&driver, 3);
+	assert_int_equal(command(4, 4, 0, "\1\0", 2), 0);
+	assert_false(net.device->pull(net.arg, &frame));
+	tx_ready = 0;
+	assert_int_equal(command(4, 4, 0, "\2\0", 2), 0);
+	assert_int_equal(tx_ready, 1);
+	assert_true(net.device->pull(net.arg, &frame));
 }
 
 static void test_link_and_reset(void **state)
