@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * PCI: a guest that writes to config space, by ports and ECAM, and to the BARs
- * wherever it has put them, while devices raise interrupts. RAM stays where it is,
- * and each BAR is in the space exactly when it should be.
+ * wherever it has put them, while devices raise interrupts, come and go behind
+ * ports. RAM stays where it is, and no BAR is in the space that should not be.
  */
 #include "tests/fuzz/fuzz.h"
 
 #include <linux/pci_regs.h>
 
-#include "dev/pci/host.h"
+#include "dev/pci/port.h"
 
 #define FUNCTIONS 4
+#define PORTS 2
+#define ALL (FUNCTIONS + PORTS) /* the last ones are in slots, or out */
 
 struct thing {
 	struct pci_function pci;
@@ -19,7 +21,8 @@ struct thing {
 
 static struct vm vm;
 static struct pci_host *host;
-static struct thing things[FUNCTIONS];
+static struct pci_port *port[PORTS];
+static struct thing things[ALL];
 
 static u64 thing_read(struct device *dev, u64 offset, unsigned size)
 {
@@ -38,14 +41,13 @@ static void thing_write(struct device *dev, u64 offset, unsigned size, u64 value
 static const struct region_ops thing_region = {.read = thing_read, .write = thing_write};
 static const struct pci_function_ops thing_ops = {0};
 
-/* The last one is a conventional device on the first one's slot. */
 static void make(unsigned i)
 {
 	static const u64 sizes[] = {KIB(16), MIB(1), 64};
 	static const enum pci_bar_kind kinds[] = {PCI_BAR_MEM64_PREFETCH, PCI_BAR_MEM32, PCI_BAR_IO};
 	static const unsigned index[] = {0, 2, 3};
 	struct thing *t = &things[i];
-	bool legacy = i == FUNCTIONS - 1;
+	bool legacy = i == FUNCTIONS - 1; /* a conventional device in the first one's slot */
 	const struct pci_ident id = {.vendor = 0x1af4, .device = (u16)i, .class = 0xff0000, .legacy = legacy};
 
 	fuzz_check(!pci_function_init(&t->pci, &vm, "thing", &id, &thing_ops));
@@ -56,7 +58,41 @@ static void make(unsigned i)
 	fuzz_check(!pci_add_msi(&t->pci, 1u << i));
 	fuzz_check(!pci_add_msix(&t->pci, 1 + 70 * i, 4));
 	fuzz_check(!pci_add_rom(&t->pci, "\x55\xaa", 2));
-	fuzz_check(!pci_plug(host, &t->pci, legacy ? PCI_DEVFN(1, 3) : PCI_ANY));
+	if (i < FUNCTIONS)
+		fuzz_check(!pci_plug(host, &t->pci, legacy ? PCI_DEVFN(1, 3) : PCI_ANY));
+}
+
+static struct pci_function *out; /* those that were taken out in this step */
+
+static void gone(void *arg, struct pci_function *fn)
+{
+	fuzz_check(arg == fn && !fn->bus);
+	fn->next = out;
+	out = fn;
+}
+
+/* The machine lock is not held here. */
+static void free_out(void)
+{
+	while (out) {
+		struct pci_function *fn = out;
+
+		out = fn->next;
+		pci_function_free(fn);
+	}
+}
+
+/* Into its slot, or asked to come out of it. */
+static void plug_or_unplug(unsigned i)
+{
+	struct pci_function *fn = &things[FUNCTIONS + i].pci;
+
+	if (!pci_port_empty(port[i])) {
+		pci_hot_unplug(port[i], gone, fn);
+	} else {
+		make(FUNCTIONS + i);
+		fuzz_check(!pci_hot_plug(port[i], fn));
+	}
 }
 
 static void check_bar(const struct pci_function *fn, const struct pci_bar *bar)
@@ -67,13 +103,13 @@ static void check_bar(const struct pci_function *fn, const struct pci_bar *bar)
 		return;
 	fuzz_check(bar->region->base && !(bar->region->base & (bar->size - 1)));
 	extent = space_find(bar->kind == PCI_BAR_IO ? &fn->vm->io : &fn->vm->mem, bar->region->base);
-	fuzz_check(extent); /* it, or what hides it */
+	fuzz_check(extent && fn->bus && fn->bus->up); /* it, or what hides it */
 }
 
 static void check(void)
 {
 	fuzz_check(space_host(&vm.mem, 0, FUZZ_RAM, DIRECT_READ | DIRECT_WRITE) == fuzz_ram);
-	for (unsigned i = 0; i < FUNCTIONS; i++) {
+	for (unsigned i = 0; i < ALL; i++) {
 		for (unsigned j = 0; j < PCI_BARS; j++)
 			check_bar(&things[i].pci, &things[i].pci.bar[j]);
 		check_bar(&things[i].pci, &things[i].pci.rom);
@@ -91,7 +127,7 @@ static void touch(struct space *space, u64 addr, unsigned size, bool write, u64 
 /* Half of the steps that go to a BAR find one by its registers. */
 static void touch_bar(struct fuzz *fuzz, unsigned size, bool write)
 {
-	const struct pci_function *fn = &things[fuzz_u8(fuzz) % FUNCTIONS].pci;
+	const struct pci_function *fn = &things[fuzz_u8(fuzz) % ALL].pci;
 	const struct pci_bar *bar = &fn->bar[fuzz_u8(fuzz) % PCI_BARS];
 	u32 offset = fuzz_u32(fuzz);
 
@@ -113,13 +149,13 @@ static void step(struct fuzz *fuzz)
 		pci_assign(host);
 		break;
 	case 1: {
-		struct pci_function *fn = &things[fuzz_u8(fuzz) % FUNCTIONS].pci;
+		struct pci_function *fn = &things[fuzz_u8(fuzz) % ALL].pci;
 
 		pci_set_intx(fn, write);
 		break;
 	}
 	case 2: {
-		struct pci_function *fn = &things[fuzz_u8(fuzz) % FUNCTIONS].pci;
+		struct pci_function *fn = &things[fuzz_u8(fuzz) % ALL].pci;
 
 		pci_send_msi(fn, fuzz_u16(fuzz));
 		break;
@@ -137,8 +173,11 @@ static void step(struct fuzz *fuzz)
 	case 9:
 		touch_bar(fuzz, size, write);
 		break;
+	case 10:
+		plug_or_unplug(size % PORTS);
+		break;
 	default: /* ECAM, mostly of the functions that are there */
-		touch(&vm.mem, PCI_ECAM_BASE + (fuzz_u32(fuzz) & (what & 0x10 ? 0xbfff : PCI_ECAM_SIZE - 1)), size,
+		touch(&vm.mem, PCI_ECAM_BASE + (fuzz_u32(fuzz) & (what & 0x10 ? 0x33ffff : PCI_ECAM_SIZE - 1)), size,
 			write, fuzz_u32(fuzz));
 		break;
 	}
@@ -155,11 +194,16 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 
 	fuzz_vm_init(&vm);
 	fuzz_check(!pci_host_create(&vm, &wiring, &host));
-	for (unsigned i = 0; i < FUNCTIONS; i++)
+	for (unsigned i = 0; i < ALL; i++)
 		make(i);
+	for (unsigned i = 0; i < PORTS; i++) {
+		fuzz_check(!pci_port_create(host, "port", i + 1, &port[i]));
+		fuzz_check(!pci_hot_plug(port[i], &things[FUNCTIONS + i].pci));
+	}
 	pci_assign(host);
 	while (fuzz_more(&fuzz)) {
 		step(&fuzz);
+		free_out();
 		check();
 	}
 	vm_fini(&vm);

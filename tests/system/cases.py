@@ -15,6 +15,7 @@ import metal  # noqa: F401
 import metal_guests  # noqa: F401
 import net  # noqa: F401
 import pci  # noqa: F401
+import sandbox  # noqa: F401
 import screen  # noqa: F401
 import shares  # noqa: F401
 import virtio  # noqa: F401
