@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "dev/virtio/virtio.h"
@@ -50,12 +51,11 @@ static struct virtio_fs *of(struct virtio *vdev)
 
 static void died(struct virtio_fs *fs)
 {
-	if (fs->dead)
-		return;
+	if (!fs->dead)
+		log_line("the shared folder %.36s is gone: its virtiofsd has ended", fs->config.tag);
 	fs->dead = true;
 	fs->running = false;
 	loop_watch(fs->loop, &fs->hangup, 0);
-	log_line("the shared folder %.36s is gone: its virtiofsd has ended", fs->config.tag);
 	if (fs->vdev.driver_ok)
 		virtio_broken(&fs->vdev, "its server has ended");
 }
@@ -119,11 +119,12 @@ static void kick(struct virtio *vdev, struct virtq *vq)
 static void hangup_ready(void *arg, u32 events)
 {
 	struct virtio_fs *fs = arg;
+	char c;
 
-	if (!(events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)))
-		return;
 	pthread_mutex_lock(fs->vdev.pci.dev.lock);
-	died(fs);
+	/* Its answers are read with the lock held: one that talks unasked is as good as dead. */
+	if (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP) || recv(fs->server.fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+		died(fs);
 	pthread_mutex_unlock(fs->vdev.pci.dev.lock);
 }
 
