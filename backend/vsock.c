@@ -159,7 +159,7 @@ static int listen_at(const char *path)
 int vsock_host_create(struct loop *loop, const char *path, struct vsock_host **out, struct err *err)
 {
 	struct vsock_host *host;
-	int fd;
+	int fd, ret;
 
 	if (strlen(path) >= PATH_LEN)
 		return err_set(err, ENAMETOOLONG, "vsock: the path %s is too long for a socket", path);
@@ -176,8 +176,13 @@ int vsock_host_create(struct loop *loop, const char *path, struct vsock_host **o
 	strcpy(host->path, path);
 	for (unsigned i = 0; i < GREETINGS; i++)
 		host->greeting[i].source.fd = -1;
+	ret = loop_add(loop, &host->listener, EPOLLIN);
+	if (ret) {
+		vsock_host_free(host);
+		return err_set(err, -ret, "vsock: %s: %s", path, strerror(-ret));
+	}
 	*out = host;
-	return loop_add(loop, &host->listener, EPOLLIN);
+	return 0;
 }
 
 void vsock_host_listen(struct vsock_host *host, void (*accept)(void *arg, int fd, u32 port), void *arg)
