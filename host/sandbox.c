@@ -126,6 +126,8 @@ static u64 rights_of(unsigned rights)
 		all |= MAKE_REG | MAKE_SOCK | REMOVE_FILE;
 	if (rights & SANDBOX_FOLDERS)
 		all |= MAKE_DIR | MAKE_SYM | MAKE_FIFO | REMOVE_DIR | REFER;
+	if (rights & SANDBOX_REMOVE)
+		all |= REMOVE_FILE;
 	if (rights & SANDBOX_RMDIR)
 		all |= REMOVE_DIR;
 	return all;

@@ -24,6 +24,7 @@ enum sandbox_right {
 	SANDBOX_FILES = 4, /* make, rename and remove files and sockets in the folder */
 	SANDBOX_FOLDERS = 8, /* make, rename and remove folders and links, too */
 	SANDBOX_RMDIR = 16, /* remove empty folders in it */
+	SANDBOX_REMOVE = 32, /* remove files and sockets in it */
 };
 
 struct sandbox {

@@ -77,15 +77,15 @@ static void allow_networks(struct sandbox *sandbox, const struct vm_config *conf
 		sandbox_allow_folder_of(sandbox, path, SANDBOX_READ);
 }
 
-/* Sockets of the VM's own go at the end. */
+/* Sockets of the VM's own go at the end. (Their folder is the user's choice; one with nothing else in it is best.) */
 static void allow_sockets(struct sandbox *sandbox, const struct vm_config *config)
 {
 	if (config->vnc && !strncmp(config->vnc, "unix:", 5))
-		sandbox_allow_folder_of(sandbox, config->vnc + 5, SANDBOX_FILES);
+		sandbox_allow_folder_of(sandbox, config->vnc + 5, SANDBOX_REMOVE);
 	if (config->console == CONSOLE_SOCKET && config->console_path)
-		sandbox_allow_folder_of(sandbox, config->console_path, SANDBOX_FILES);
+		sandbox_allow_folder_of(sandbox, config->console_path, SANDBOX_REMOVE);
 	for (unsigned i = 0; i < config->nvirtio_ports; i++)
-		sandbox_allow_folder_of(sandbox, config->virtio_port[i].path, SANDBOX_FILES);
+		sandbox_allow_folder_of(sandbox, config->virtio_port[i].path, SANDBOX_REMOVE);
 }
 
 int vmm_confine(struct vmm *vmm, struct err *err)

@@ -339,6 +339,9 @@ static void dev_free(struct device *dev)
 {
 	struct pci_host *host = of(dev);
 
+	/* What is behind ports first: a wire that it drives goes through its port. */
+	for (struct pci_bus *bus = host->buses; bus; bus = bus->next)
+		pci_bus_free(bus);
 	pci_bus_free(&host->root);
 	free(host);
 }

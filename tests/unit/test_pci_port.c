@@ -342,6 +342,18 @@ static void leaves_at_a_reset(void **state)
 	assert_int_equal(events(), 0);
 }
 
+/* The VM ends while a function behind a port drives its wire. */
+static void ends_with_a_wire(void **state)
+{
+	struct thing *t = make(MIB(1));
+
+	(void)state;
+	assert_int_equal(pci_hot_plug(port, &t->pci), 0);
+	pci_assign(host);
+	pci_set_intx(&t->pci, true);
+	assert_true(wire[1].level);
+}
+
 /* Sixteen ports: all have buses and memory, some have ports; a large BAR gets a large window. */
 static void many_ports(void **state)
 {
@@ -373,7 +385,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(there_at_boot), TEST(windows), TEST(masters), TEST(wires), TEST(comes_and_goes),
-		TEST(switched_off_by_the_guest), TEST(leaves_at_a_reset), TEST(many_ports),
+		TEST(switched_off_by_the_guest), TEST(leaves_at_a_reset), TEST(ends_with_a_wire), TEST(many_ports),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
