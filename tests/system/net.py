@@ -5,9 +5,11 @@ import http.server
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -202,6 +204,30 @@ def wrong():
                        ("carrier-pigeon", "carrier-pigeon")):
         done = mullion("run", *net_options(), "--net", text, stdin=b"")
         expect(done.status == 2 and word in done.err and done.err.count("\n") == 1, text, done)
+
+
+TAP = """ip link set lo up; ip tuntap add tap0 mode tap && ip addr add 10.8.0.1/24 dev tap0 && ip link set tap0 up || exit 99
+busybox httpd -f -p 10.8.0.1:8000 -h $0 & server=$!
+"$@"; status=$?; kill $server; exit $status"""
+
+
+@case("net: a tap device")
+def tap():
+    """In a network namespace of its own, which only root may make."""
+    if os.geteuid() or not os.path.exists("/dev/net/tun") or not shutil.which("ip"):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        with open(f"{folder}/blob", "wb") as file:
+            file.write(BLOB)
+        for model in MODELS:
+            done = mullion("run", "--no-reboot", *net_options(), "--net", f"tap:tap0,model={model}", "--stats",
+                           wrap=["unshare", "-n", "sh", "-c", TAP, folder],
+                           stdin=b"ip link set eth0 up; ip addr add 10.8.0.2/24 dev eth0\nping -c 1 -w 20 10.8.0.1\n"
+                                 b"echo got $(wget -q -O - http://10.8.0.1:8000/blob | sha256sum)\n")
+            if done.status == 99:
+                return # no tap devices here
+            expect(done.status == 0 and "bytes from" in done.out, "no answer to ping", done)
+            expect(f"got {digest(BLOB)}" in done.out, "what it fetched is something else", done)
 
 
 # ---- a switch ----
