@@ -77,6 +77,8 @@ void vm_fini(struct vm *vm)
 	/* Nothing fires any more, whichever device's timer is still in the list. */
 	vm->clock.timers = NULL;
 	vm->clock.rearm = NULL;
+	/* A device that takes its regions out must not meet those of one that is gone. */
+	vm->mem.regions = vm->io.regions = NULL;
 	free_devices(vm);
 	space_fini(&vm->mem);
 	space_fini(&vm->io);
