@@ -10,6 +10,7 @@
 #include "host/iov.h"
 
 #define PIECE_ROOM KIB(68)
+#define TURNS 8u /* batches */
 #define MSS_MIN 48 /* as Linux has it: cutting to less is work that somebody else's VM could make for us */
 #define TURN 16 /* batches, before others have theirs on the loop */
 
@@ -72,16 +73,13 @@ static int send_next(struct net_pump *pump)
 	return ret;
 }
 
+/* Until there is nothing more; but a guest that never stops has only so many turns before others have theirs. */
 static void transmit(struct net_pump *pump)
 {
-	unsigned batches = 0;
-	int ret = 0;
+	unsigned turns = TURNS;
+	int ret;
 
 	do {
-		if (batches++ == TURN) {
-			loop_event_post(&pump->work);
-			break;
-		}
 		while (!(ret = send_next(pump))) {
 			if (pump->ops->sent)
 				pump->ops->sent(pump);
@@ -89,7 +87,9 @@ static void transmit(struct net_pump *pump)
 		if (ret == -EAGAIN)
 			break;
 		pull(pump);
-	} while (pump->next < pump->nframes);
+	} while (pump->next < pump->nframes && --turns);
+	if (!turns)
+		loop_event_post(&pump->work);
 	if (pump->ops->batch)
 		pump->ops->batch(pump);
 }
