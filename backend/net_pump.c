@@ -12,7 +12,6 @@
 #define PIECE_ROOM KIB(68)
 #define TURNS 8u /* batches */
 #define MSS_MIN 48 /* as Linux has it: cutting to less is work that somebody else's VM could make for us */
-#define TURN 16 /* batches, before others have theirs on the loop */
 
 struct waiting { /* in the backlog, before the frame */
 	u32 len;
