@@ -106,16 +106,27 @@ static void take_out(struct pci_port *port)
 }
 
 /* While the power indicator is off, whoever stands before the machine may take the card out. */
-static bool let_go(const struct pci_port *port)
+static bool indicator_off(const struct pci_port *port)
 {
-	return port->leaving && (slot_control(port) & PCI_EXP_SLTCTL_PIC) == PCI_EXP_SLTCTL_PWR_IND_OFF;
+	return (slot_control(port) & PCI_EXP_SLTCTL_PIC) == PCI_EXP_SLTCTL_PWR_IND_OFF;
+}
+
+/* A function that the guest is done with forgets where it was: taking it out changes no map then. */
+static void follow_indicator(struct pci_port *port)
+{
+	bool off = indicator_off(port);
+
+	for (struct pci_function *fn = port->bus.functions; fn && off && port->lit; fn = fn->next)
+		fn->dev.ops->reset(&fn->dev);
+	port->lit = !off;
 }
 
 static void slot_written(struct pci_port *port)
 {
 	u32 events = 0;
 
-	if (let_go(port)) {
+	follow_indicator(port);
+	if (port->leaving && indicator_off(port)) {
 		take_out(port);
 		show_presence(port);
 		events = PCI_EXP_SLTSTA_PDC;
@@ -123,6 +134,15 @@ static void slot_written(struct pci_port *port)
 	if (follow_link(port))
 		events |= PCI_EXP_SLTSTA_DLLSC;
 	event(port, events);
+}
+
+static bool is_mapped(const struct pci_function *fn)
+{
+	bool mapped = fn->rom.mapped;
+
+	for (unsigned i = 0; i < PCI_BARS; i++)
+		mapped |= fn->bar[i].mapped;
+	return mapped;
 }
 
 int pci_hot_plug(struct pci_port *port, struct pci_function *fn)
@@ -146,8 +166,11 @@ int pci_hot_unplug(struct pci_port *port, void (*gone)(void *arg, struct pci_fun
 	port->leaving = true;
 	port->gone = gone;
 	port->gone_arg = arg;
-	event(port, PCI_EXP_SLTSTA_ABP);
-	slot_written(port); /* the guest may have switched it off before */
+	/* The map must not change on this thread: one who does not use the indicator is asked, too. */
+	if (indicator_off(port) && !is_mapped(port->bus.functions))
+		slot_written(port);
+	else
+		event(port, PCI_EXP_SLTSTA_ABP);
 	return 0;
 }
 
@@ -201,6 +224,7 @@ static void start_slot(struct pci_port *port)
 	if (!pci_port_empty(port))
 		set(port, cap + PCI_EXP_SLTCTL, 2, PCI_EXP_SLTCTL_PWR_IND_ON | PCI_EXP_SLTCTL_ATTN_IND_OFF);
 	set(port, cap + PCI_EXP_SLTSTA, 2, get(port, cap + PCI_EXP_SLTSTA, 2) & ~(u32)EVENTS);
+	port->lit = !pci_port_empty(port);
 	follow_link(port);
 }
 
@@ -246,7 +270,7 @@ static void port_reset(struct pci_function *fn)
 	struct pci_port *port = of(fn);
 
 	port->bus.up = false;
-	port->intr = false;
+	port->intr = port->lit = false;
 	for (struct pci_function *behind = port->bus.functions; behind; behind = behind->next)
 		behind->dev.ops->reset(&behind->dev);
 	if (port->leaving)

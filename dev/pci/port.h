@@ -16,6 +16,7 @@ struct pci_port {
 	struct pci_bus bus; /* the secondary one */
 	unsigned number; /* of the slot, as the guest's users know it */
 	bool intr; /* the interrupt condition, to see it rise */
+	bool lit; /* the power indicator is on or blinks */
 	bool leaving; /* the guest was asked to give the slot's function back */
 	void (*gone)(void *arg, struct pci_function *fn);
 	void *gone_arg;

@@ -317,12 +317,35 @@ static void switched_off_by_the_guest(void **state)
 	(void)state;
 	assert_int_equal(pci_hot_plug(port, &t->pci), 0);
 	pci_assign(host);
+	assert_int_equal(space_read(&vm.mem, 0xc0000010, 2), 0x5a10);
 	in_use(false);
 	assert_true(present() && link_up());
 	assert_int_equal(get(0, 4), 0x12341af4);
+	assert_int_equal(space_read(&vm.mem, 0xc0000010, 2), 0xffff);
+	/* From here on, taking it out changes nothing in the map. */
+	fake_seen.map_changes = 0;
 	assert_int_equal(pci_hot_unplug(port, went, &gone), 0);
 	assert_int_equal(freed, 1);
+	assert_int_equal(fake_seen.map_changes, 0);
 	assert_true(pci_port_empty(port) && !link_up());
+}
+
+/* One who knows nothing of indicators, and uses the function: it stays until he moves. */
+static void used_in_the_dark(void **state)
+{
+	struct thing *t = make(MIB(1));
+
+	(void)state;
+	pci_assign(host);
+	assert_int_equal(pci_hot_plug(port, &t->pci), 0);
+	set(PCI_BASE_ADDRESS_0, 4, 0xc0000000);
+	set(PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	fake_seen.map_changes = 0;
+	assert_int_equal(pci_hot_unplug(port, went, &gone), 0);
+	assert_int_equal(fake_seen.map_changes + gone, 0);
+	assert_int_equal(space_read(&vm.mem, 0xc0000010, 2), 0x5a10);
+	assert_true(events() & PCI_EXP_SLTSTA_ABP);
+	assert_int_equal(gone, 1); /* he has written to the slot */
 }
 
 /* A guest that does not listen loses the function at its next reset. */
@@ -385,7 +408,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(there_at_boot), TEST(windows), TEST(masters), TEST(wires), TEST(comes_and_goes),
-		TEST(switched_off_by_the_guest), TEST(leaves_at_a_reset), TEST(ends_with_a_wire), TEST(many_ports),
+		TEST(switched_off_by_the_guest), TEST(used_in_the_dark), TEST(leaves_at_a_reset), TEST(ends_with_a_wire), TEST(many_ports),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
