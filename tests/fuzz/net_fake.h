@@ -32,11 +32,11 @@ static inline void fake_reset(struct net *net)
 static const struct net_ops fake_net_ops = {
 	.tx_ready = fake_ready, .rx_ready = fake_ready, .reset = fake_reset, .close = fake_ready};
 
-static inline void fake_net_init(struct vm *vm)
+static inline void fake_net_init(struct vm *machine)
 {
 	memset(&fake, 0, sizeof(fake));
 	fake.net = (struct net){
-		.ops = &fake_net_ops, .lock = &vm->lock, .up = true, .mac = {0x52, 0x54, 0, 1, 2, 3}};
+		.ops = &fake_net_ops, .lock = &machine->lock, .up = true, .mac = {0x52, 0x54, 0, 1, 2, 3}};
 }
 
 static inline void fake_use(const struct net_frame *frame)
