@@ -99,7 +99,6 @@ enum {
 	HEADER_FIS_LEN = 0x1f, /* words */
 	HEADER_ATAPI = 1 << 5,
 	HEADER_WRITE = 1 << 6,
-	HEADER_CLEAR_BUSY = 1 << 10,
 	TABLE_PACKET = 0x40,
 	TABLE_PRDT = 0x80,
 	PRD_LEN = 16,
@@ -302,8 +301,8 @@ static void complete(struct ata_command *c)
 
 	p->busy &= ~(1u << n);
 	p->queued &= ~(1u << n);
-	if (!c->from_host && c->moved)
-		dma_wrote_iov(p->ahci->vm, slot->iov, c->niov, c->moved);
+	if (!c->from_host) /* all of it: a read that failed may have filled a part */
+		dma_wrote_iov(p->ahci->vm, slot->iov, c->niov, c->len);
 	if (p->dropping || p->halted)
 		return;
 	if (c->protocol == ATA_QUEUED)

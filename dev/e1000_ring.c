@@ -144,11 +144,11 @@ static bool walk_frame(struct e1000 *e, struct gather *g, u16 *end)
 		*end = at;
 		if (is_context(&desc)) {
 			load_context(&g->context, &desc);
-			continue;
+		} else {
+			add_data(e, g, &desc);
+			if (desc.lower & TX_EOP)
+				return true;
 		}
-		add_data(e, g, &desc);
-		if (desc.lower & TX_EOP)
-			return true;
 		if (i >= MAX_DESCS) { /* consumed so far; what follows belongs to the same frame */
 			e->tx_skip = true;
 			g->bad = true;

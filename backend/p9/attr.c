@@ -119,7 +119,7 @@ static int set_attributes(const struct p9_fid *fid, const struct attributes *a)
 		return a->valid & (SET_UID | SET_GID) ? set_owner(fid->path, a) : 0;
 	if (a->valid & (SET_UID | SET_GID) && set_owner(fid->path, a))
 		return -1;
-	if (a->valid & SET_MODE && chmod(p9_proc(fid->path).name, a->mode & 07777))
+	if (a->valid & SET_MODE && chmod(p9_proc(fid->path).name, a->mode & P9_MODES))
 		return -1;
 	if (a->valid & SET_SIZE && set_size(fid, a->size))
 		return -1;

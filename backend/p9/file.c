@@ -103,7 +103,7 @@ static int open_existing(int dir, const char *name, u32 flags)
 
 static int create(int dir, const char *name, u32 flags, mode_t mode)
 {
-	int fd = openat(dir, name, host_flags(flags) | O_CREAT | O_EXCL, mode & 07777);
+	int fd = openat(dir, name, host_flags(flags) | O_CREAT | O_EXCL, mode & P9_MODES);
 
 	if (fd >= 0)
 		return fd;

@@ -12,6 +12,7 @@
 #define P9_REPLY_MAX (64u << 10)
 #define P9_REQUEST_MAX (8u << 10) /* but for what Twrite carries */
 #define P9_NO_FID UINT32_MAX
+#define P9_MODES 01777u /* a guest makes no set-user-ID program of the user's on the host */
 
 /* What the client has a number for. */
 struct p9_fid {

@@ -108,7 +108,7 @@ static int put_entries(struct p9_call *call, DIR *dir, size_t room)
 			return -errno;
 		if (!put_entry(call, entry, room)) {
 			seekdir(dir, before);
-			return 0;
+			return -EINVAL; /* unless there was room for others */
 		}
 	}
 }
@@ -157,7 +157,7 @@ int p9_mkdir(struct p9 *p9, struct p9_call *call)
 	mode = p9_get32(&call->in);
 	if (ret || call->in.bad)
 		return ret ? ret : -EPROTO;
-	if (mkdirat(dir->path, name, mode & 07777))
+	if (mkdirat(dir->path, name, mode & P9_MODES))
 		return -errno;
 	return p9_put_qid_at(p9, call, dir->path, name);
 }
@@ -177,7 +177,7 @@ int p9_mknod(struct p9 *p9, struct p9_call *call)
 	/* A device of the guest's choice on the host's disk: no. */
 	if (S_ISBLK(mode) || S_ISCHR(mode))
 		return -EPERM;
-	if (mknodat(dir->path, name, mode & (S_IFMT | 07777), makedev(major_nr, minor_nr)))
+	if (mknodat(dir->path, name, mode & (S_IFMT | P9_MODES), makedev(major_nr, minor_nr)))
 		return -errno;
 	return p9_put_qid_at(p9, call, dir->path, name);
 }
