@@ -135,6 +135,40 @@ static void fadt_says_what_is_there(void **state)
 	assert_int_equal(get(fadt + 36, 4) % 64, 0);
 }
 
+static bool dsdt_names(const char *name)
+{
+	const u8 *dsdt = find("DSDT");
+
+	return memmem(dsdt, get(dsdt + 4, 4), name, 4);
+}
+
+static int build_with_screen(void **state)
+{
+	struct acpi_config with = config;
+
+	(void)state;
+	with.vga = true;
+	with.kbd_data_port = 0x60;
+	with.kbd_command_port = 0x64;
+	with.kbd_irq = 1;
+	with.mouse_irq = 12;
+	return acpi_build(&with, tables, BOOT_ACPI, sizeof(tables)) > 0 ? 0 : -1;
+}
+
+static void no_keyboard_is_told(void **state)
+{
+	(void)state;
+	assert_int_equal(get(find("FACP") + 109, 2) & 6, 4); /* no 8042, no VGA */
+	assert_false(dsdt_names("KBD0") || dsdt_names("MOU0"));
+}
+
+static void screen_and_keyboard_are_told(void **state)
+{
+	(void)state;
+	assert_int_equal(get(find("FACP") + 109, 2) & 6, 2);
+	assert_true(dsdt_names("KBD0") && dsdt_names("MOU0"));
+}
+
 static void madt_lists_every_cpu(void **state)
 {
 	const u8 *madt = find("APIC"), *end = madt + get(madt + 4, 4);
@@ -231,6 +265,9 @@ int main(void)
 		cmocka_unit_test(fadt_says_what_is_there),
 		cmocka_unit_test(madt_lists_every_cpu),
 		cmocka_unit_test(iasl_accepts_all),
+		cmocka_unit_test(no_keyboard_is_told),
+		cmocka_unit_test_setup_teardown(screen_and_keyboard_are_told, build_with_screen, build),
+		cmocka_unit_test_setup_teardown(iasl_accepts_all, build_with_screen, build),
 		cmocka_unit_test(aml_overflow_is_noticed),
 		cmocka_unit_test(too_little_room_is_an_error),
 	};

@@ -165,6 +165,11 @@ static void bzimage_is_loaded(void **state)
 	assert_int_equal(params(f)->acpi_rsdp_addr, BOOT_ACPI);
 	assert_string_equal((char *)f->ram + params(f)->hdr.cmd_line_ptr, "console=ttyS0");
 	assert_int_equal(params(f)->hdr.ramdisk_size, 0);
+	assert_int_equal(params(f)->screen_info.orig_video_cols, 0);
+	f->config.vga = true;
+	assert_int_equal(load(f), 0);
+	assert_int_equal(params(f)->screen_info.orig_video_cols, 80);
+	assert_int_equal(params(f)->screen_info.orig_video_isVGA, 1);
 }
 
 static void page_tables_map_4g(void **state)
