@@ -151,20 +151,29 @@ static unsigned data_part(struct p9 *p9, const struct iovec *whole, unsigned n, 
 	return iov_trim(p9->iov, left, count);
 }
 
+/* What Tread and Twrite have in common: an open file, a place in it, and how much. */
+static int get_range(struct p9 *p9, struct p9_call *call, struct p9_fid **fid, off_t *offset, u32 *count)
+{
+	int ret = p9_get_fid(p9, call, fid);
+
+	*offset = (off_t)p9_get64(&call->in);
+	*count = p9_get32(&call->in);
+	return ret || call->in.bad || (*fid)->fd < 0 || (*fid)->dir ? -EBADF : 0;
+}
+
 int p9_read(struct p9 *p9, struct p9_call *call)
 {
 	struct p9_fid *fid;
-	u64 offset;
+	off_t offset;
 	u32 count;
 	ssize_t done;
-	int ret = p9_get_fid(p9, call, &fid);
+	unsigned n;
+	int ret = get_range(p9, call, &fid, &offset, &count);
 
-	offset = p9_get64(&call->in);
-	count = p9_get32(&call->in);
-	if (ret || call->in.bad || fid->fd < 0 || fid->dir)
-		return -EBADF;
-	done = preadv(fid->fd, p9->iov, (int)data_part(p9, call->data_out, call->ndata_out, READ_HEAD, count),
-		(off_t)offset);
+	if (ret)
+		return ret;
+	n = data_part(p9, call->data_out, call->ndata_out, READ_HEAD, count);
+	done = preadv(fid->fd, p9->iov, (int)n, offset);
 	if (done < 0)
 		return -errno;
 	p9_put(&call->out, 4, (u32)done);
@@ -175,17 +184,16 @@ int p9_read(struct p9 *p9, struct p9_call *call)
 int p9_write(struct p9 *p9, struct p9_call *call)
 {
 	struct p9_fid *fid;
-	u64 offset;
+	off_t offset;
 	u32 count;
 	ssize_t done;
-	int ret = p9_get_fid(p9, call, &fid);
+	unsigned n;
+	int ret = get_range(p9, call, &fid, &offset, &count);
 
-	offset = p9_get64(&call->in);
-	count = p9_get32(&call->in);
-	if (ret || call->in.bad || fid->fd < 0 || fid->dir)
-		return -EBADF;
-	done = pwritev(fid->fd, p9->iov, (int)data_part(p9, call->data_in, call->ndata_in, WRITE_HEAD, count),
-		(off_t)offset);
+	if (ret)
+		return ret;
+	n = data_part(p9, call->data_in, call->ndata_in, WRITE_HEAD, count);
+	done = pwritev(fid->fd, p9->iov, (int)n, offset);
 	if (done < 0)
 		return -errno;
 	p9_put(&call->out, 4, (u32)done);
