@@ -27,7 +27,7 @@ int dma_write(struct vm *vm, u64 gpa, const void *data, size_t len);
 /*
  * A device has filled memory that dma_map gave: the engine drops what it derived
  * from the old bytes. Before anything tells the guest (a used index, an
- * interrupt). dma_write does this itself. Any thread; no lock is needed.
+ * interrupt). dma_write does this itself. On any thread; while the VM runs, no lock is needed.
  */
 void dma_wrote(struct vm *vm, const void *host, size_t len);
 /* The same for the first len bytes of a list. */
