@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <liburing.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -162,6 +163,7 @@ static void run(struct disk_uring *u)
 	io_uring_cq_eventfd_toggle(&u->ring, false); /* no news of what is taken here */
 	any = work(u);
 	io_uring_cq_eventfd_toggle(&u->ring, true);
+	atomic_thread_fence(memory_order_seq_cst); /* the kernel looks at that after it has stored a completion */
 	any |= work(u); /* what completed between the last look and now */
 	u->running = false;
 	if (any)
