@@ -28,7 +28,7 @@ def primary(script, cpus=2, files=()):
         with open(initrd, "ab") as out, open(f"{initrd}.more", "rb") as more:
             out.write(more.read())
         return metal.pc("-smp", str(cpus), "-kernel", metal.HV, "-initrd",
-                        f"{image('vmlinuz-cloud')} {metal.args('sh /t/script')},{initrd}")
+                        f"{image('vmlinuz-cloud')} {metal.args('sh /t/script')},{initrd}", machine=metal.WHOLE)
 
 
 def want(text, *patterns):
