@@ -27,7 +27,7 @@ struct disk_threads {
 	unsigned nthreads;
 	pthread_mutex_t lock; /* of what follows; never held while the machine lock is taken */
 	pthread_cond_t work, idle;
-	struct disk_call *todo, **todo_last, *done;
+	struct disk_call *queued, **queued_last, *done;
 	bool stop;
 };
 
@@ -44,13 +44,13 @@ static struct disk_call *take(struct disk_threads *t)
 {
 	struct disk_call *call;
 
-	while (!t->todo && !t->stop)
+	while (!t->queued && !t->stop)
 		pthread_cond_wait(&t->work, &t->lock);
-	call = t->todo;
+	call = t->queued;
 	if (call)
-		t->todo = call->next;
-	if (!t->todo)
-		t->todo_last = &t->todo;
+		t->queued = call->next;
+	if (!t->queued)
+		t->queued_last = &t->queued;
 	return call;
 }
 
@@ -78,8 +78,8 @@ static void push(struct disk_threads *t, struct disk_call *call)
 {
 	pthread_mutex_lock(&t->lock);
 	call->next = NULL;
-	*t->todo_last = call;
-	t->todo_last = &call->next;
+	*t->queued_last = call;
+	t->queued_last = &call->next;
 	pthread_cond_signal(&t->work);
 	pthread_mutex_unlock(&t->lock);
 }
@@ -235,7 +235,7 @@ int disk_threads_start(struct disk_raw *raw, struct loop *loop)
 
 	*t = (struct disk_threads){.raw = *raw, .loop = loop}; /* an io_uring may have been tried here */
 	t->last = &t->waiting;
-	t->todo_last = &t->todo;
+	t->queued_last = &t->queued;
 	for (unsigned i = 0; i < DEPTH; i++) {
 		t->call[i].next = t->free;
 		t->free = &t->call[i];

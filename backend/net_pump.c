@@ -172,19 +172,19 @@ static bool receive_pieces(struct net_pump *pump, u8 *frame, size_t len, u16 gso
 
 bool net_pump_receive(struct net_pump *pump, u8 *frame, size_t len, const struct net_offload *offload)
 {
-	struct net_offload todo = *offload;
+	struct net_offload needed = *offload;
 
-	if (todo.gso != NET_GSO_NONE && todo.gso != NET_GSO_TCPV4 && todo.gso != NET_GSO_TCPV6) {
+	if (needed.gso != NET_GSO_NONE && needed.gso != NET_GSO_TCPV4 && needed.gso != NET_GSO_TCPV6) {
 		pump->rx.dropped++;
 		return true;
 	}
-	if (todo.gso != NET_GSO_NONE && !accepts_gso(&pump->net, todo.gso))
-		return receive_pieces(pump, frame, len, todo.gso_size);
-	if (!(pump->net.accepts & NET_ACCEPTS_CSUM) && !net_csum_complete(frame, len, &todo)) {
+	if (needed.gso != NET_GSO_NONE && !accepts_gso(&pump->net, needed.gso))
+		return receive_pieces(pump, frame, len, needed.gso_size);
+	if (!(pump->net.accepts & NET_ACCEPTS_CSUM) && !net_csum_complete(frame, len, &needed)) {
 		pump->rx.dropped++;
 		return true;
 	}
-	return give_or_hold(pump, frame, len, &todo);
+	return give_or_hold(pump, frame, len, &needed);
 }
 
 void net_pump_received(struct net_pump *pump)

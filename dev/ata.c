@@ -504,7 +504,8 @@ static void native_max(struct ata_command *c, bool ext)
 
 /* ---- commands ---- */
 
-static void execute_disk(struct ata_command *c)
+/* Those that move the disk's contents. False: it is none of them. */
+static bool execute_transfer(struct ata_command *c)
 {
 	switch (opcode(c)) {
 	case CMD_READ_QUEUED:
@@ -539,6 +540,17 @@ static void execute_disk(struct ata_command *c)
 	case CMD_WRITE_MULTIPLE:
 		transfer28(c, true);
 		break;
+	default:
+		return false;
+	}
+	return true;
+}
+
+static void execute_disk(struct ata_command *c)
+{
+	if (execute_transfer(c))
+		return;
+	switch (opcode(c)) {
 	case CMD_VERIFY:
 	case CMD_VERIFY + 1:
 		verify(c, lba28(c), c->fis[12] ? c->fis[12] : 256);
