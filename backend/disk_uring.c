@@ -16,6 +16,9 @@
 #include "backend/disk_raw.h"
 
 #define DEPTH 128 /* calls under way; more requests wait */
+#define LARGE KIB(256) /* a read that is worth one of the kernel's threads */
+#define PROBE 1024 /* one of so many large reads tries that */
+#define DEEP 32
 
 struct disk_uring {
 	struct disk_raw raw;
@@ -27,6 +30,10 @@ struct disk_uring {
 	struct disk_call *made; /* calls that were made at once */
 	unsigned busy; /* calls under way */
 	bool running; /* done may submit and kick */
+	unsigned deep; /* 0..DEEP: how often the guest asked for more while a large read was under way */
+	u64 large; /* how many large reads there were */
+	unsigned aside; /* those under way on a thread */
+	u64 large_at[DEPTH]; /* `large` when the call was given to a thread, or 0 */
 };
 
 const size_t disk_uring_size = sizeof(struct disk_uring);
@@ -36,12 +43,42 @@ static struct disk_uring *of(struct disk *disk)
 	return container_of(disk, struct disk_uring, raw.disk);
 }
 
+/*
+ * A large read from the host's cache is a long copy, which a thread of the kernel's
+ * can make while the guest goes on. A guest that waits for each would lose by that:
+ * to wake the thread, and then the guest, takes as long as the copy. So some reads
+ * are given to a thread to see what the guest does meanwhile. (Writes gain nothing:
+ * the file's lock lets in one at a time.)
+ */
+static bool give_to_thread(struct disk_uring *u, const struct disk_call *call)
+{
+	if (call->kind != DISK_CALL_READ || call->len < LARGE || (++u->large % PROBE && !u->deep))
+		return false;
+	u->large_at[call - u->call] = u->large;
+	u->aside++;
+	return true;
+}
+
+static void take_from_thread(struct disk_uring *u, const struct disk_call *call)
+{
+	u64 *at = &u->large_at[call - u->call];
+
+	if (!*at)
+		return;
+	if (--u->aside || u->large != *at)
+		u->deep = DEEP;
+	else if (u->deep)
+		u->deep--;
+	*at = 0;
+}
+
 /* The ring has an entry for each call. */
 static void push(struct disk_uring *u, struct disk_call *call)
 {
+	bool thread = give_to_thread(u, call);
 	struct io_uring_sqe *sqe;
 
-	if (u->raw.in_memory) {
+	if (u->raw.in_memory && !thread) {
 		call->result = disk_call_run(call);
 		call->next = u->made;
 		u->made = call;
@@ -63,6 +100,8 @@ static void push(struct disk_uring *u, struct disk_call *call)
 		break;
 	}
 	io_uring_sqe_set_data(sqe, call);
+	if (thread)
+		io_uring_sqe_set_flags(sqe, IOSQE_ASYNC);
 }
 
 static void begin(struct disk_uring *u, struct disk_request *request)
@@ -105,6 +144,7 @@ static void complete(struct disk_uring *u, struct disk_call *call, int result)
 	struct disk_request *request = call->request;
 	int error;
 
+	take_from_thread(u, call);
 	if (disk_call_continues(&u->raw, call, result, &error)) {
 		push(u, call);
 		return;
@@ -249,6 +289,7 @@ static int restrict_ring(struct io_uring *ring)
 		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV},
 		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC},
 		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FALLOCATE},
+		{.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = IOSQE_ASYNC},
 	};
 
 	/* Debian's liburing declares functions for these two, but has none. */

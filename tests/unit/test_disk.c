@@ -59,6 +59,32 @@ static void many_at_once(void **state)
 	free(back);
 }
 
+/* So many that some are given to a thread, and, as others follow, all of them in the end. */
+static void large_reads(void **state)
+{
+	enum { N = 8, LEN = KIB(256) };
+	struct fixture *f = *state;
+	struct request r[N] = {0};
+	u8 *data = malloc(N * LEN), *back = malloc(N * LEN);
+
+	fill(data, N * LEN, 4);
+	assert_int_equal(move(f, DISK_WRITE, data, 0, N * LEN), 0);
+	for (unsigned pass = 0; pass < 200; pass++) {
+		memset(back, 0, N * LEN);
+		for (unsigned i = 0; i < N; i++) {
+			r[i].iov[0] = (struct iovec){back + i * LEN, LEN};
+			r[i].r.niov = 1;
+			submit(f, &r[i], DISK_READ, (u64)i * LEN, LEN);
+		}
+		settle(f);
+		for (unsigned i = 0; i < N; i++)
+			assert_true(r[i].done == 1 && !r[i].error);
+		assert_memory_equal(data, back, N * LEN);
+	}
+	free(data);
+	free(back);
+}
+
 static void drain_waits(void **state)
 {
 	enum { N = 200 };
@@ -307,6 +333,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_written_is_read),
 		TEST(many_at_once),
+		TEST(large_reads),
 		TEST(drain_waits),
 		TEST(holes_and_zeroes),
 		TEST(direct),
@@ -319,6 +346,7 @@ int main(void)
 	const struct CMUnitTest in_memory[] = {
 		TEST(what_is_written_is_read),
 		TEST(many_at_once),
+		TEST(large_reads),
 		TEST(drain_waits),
 		TEST(holes_and_zeroes),
 		TEST(a_shorter_file_is_an_io_error),
