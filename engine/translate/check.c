@@ -57,7 +57,7 @@ bool check_needed(const struct cpu *cpu)
 {
 	const struct x86_state *s = &cpu->x.s;
 
-	return any_watch(s) || alignment_checked(s) || (!x86_code64(&cpu->x) && !segments_plain(s));
+	return any_watch(s) || alignment_checked(s) || s->cpl == 1 || s->cpl == 2 || (!x86_code64(&cpu->x) && !segments_plain(s));
 }
 
 static bool within_limit(const struct x86_seg *g, u64 offset, unsigned size)

@@ -166,6 +166,7 @@ struct exit {
 	u8 kind;
 	bool lazy; /* flags are in cpu->flags, not in the host's */
 	bool single; /* goes on in MODE_SINGLE */
+	u8 turned; /* MODE_* that differ where it leads */
 	u8 logged; /* LINK_*: in which logs */
 };
 
@@ -428,7 +429,7 @@ struct cpu {
 	void *decoder;
 
 	/* Common routines, host addresses. */
-	u32 fn_enter, fn_exit, fn_exit_lazy, fn_poll, fn_leave_ibl, fn_ras_empty;
+	u32 fn_enter, fn_exit, fn_exit_lazy, fn_poll, fn_leave_ibl, fn_ras_empty, fn_ras_barrier;
 	u32 fn_ibl[IBL_TABLES];
 	u32 fn_callout, fn_miss_read, fn_miss_write, fn_miss_plain, fn_finish_write, fn_fault;
 

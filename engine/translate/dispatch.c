@@ -309,9 +309,9 @@ static bool bad_branch(struct cpu *cpu)
 /* An event may have changed the mode and still lead to where the exit leads. */
 static bool same_mode(const struct cpu *cpu, u32 exit, u32 frag)
 {
-	u8 from = cpu->frags[cpu->exits[exit].from].mode, to = cpu->frags[frag].mode;
+	const struct exit *x = &cpu->exits[exit];
 
-	return !((from ^ to) & (u8)~MODE_SINGLE);
+	return !((cpu->frags[x->from].mode ^ x->turned ^ cpu->frags[frag].mode) & (u8)~MODE_SINGLE);
 }
 
 /* One stay in generated code. Returns the exit to be linked next, or 0. */

@@ -174,6 +174,15 @@ void emit_push(struct tr *t, const struct insn *in)
 	stack_add(t, -(i64)size);
 }
 
+void emit_push_tmp1(struct tr *t, const struct insn *in)
+{
+	unsigned size = stack_slot(t, in);
+	struct gmem g = stack_gmem(t, -(i64)size);
+
+	access_store(t, in, &g, size, SITE_STACK, op_push_tmp);
+	stack_add(t, -(i64)size);
+}
+
 static void op_pop_tmp(struct tr *t, const struct insn *in, struct mem m, enum mem_form form)
 {
 	op_push_tmp(t, in, m, form);
@@ -319,6 +328,7 @@ void emit_goto(struct tr *t, u64 target)
 {
 	emit_poll(t, target);
 	emit_transfer(t, target, false);
+	t->cpu->exits[t->cpu->nexits - 1].turned = t->turned;
 }
 
 /* S0 holds the target; flags are lazy. */

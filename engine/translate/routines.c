@@ -101,6 +101,16 @@ static void emit_ibl_lookup(struct emit *e, struct cpu *cpu, unsigned table)
 	op_rm(e, false, 0xff, 4, (struct mem){ MEM_ABS, S1, 8, (i64)(u64)ibl->host });
 }
 
+/* Where a return goes that the prediction stack knows nothing of: it is emptied. */
+static u32 emit_ras_restart(struct emit *e, struct cpu *cpu)
+{
+	u32 start = here(e);
+
+	ld(e, RSP, mem_at(&cpu->ras_empty));
+	op_rm(e, false, 0xff, 4, mem_at(&cpu->ras_lookup));
+	return start;
+}
+
 static void emit_ibl_routines(struct emit *e, struct cpu *cpu)
 {
 	cpu->fn_leave_ibl = here(e);
@@ -109,10 +119,8 @@ static void emit_ibl_routines(struct emit *e, struct cpu *cpu)
 	emit_leave_saving(e, cpu);
 	for (unsigned i = 0; i < IBL_TABLES; i++)
 		emit_ibl_lookup(e, cpu, i);
-	/* An empty prediction stack: its entries lead here. */
-	cpu->fn_ras_empty = here(e);
-	ld(e, RSP, mem_at(&cpu->ras_empty));
-	op_rm(e, false, 0xff, 4, mem_at(&cpu->ras_lookup));
+	cpu->fn_ras_empty = emit_ras_restart(e, cpu);
+	cpu->fn_ras_barrier = emit_ras_restart(e, cpu);
 }
 
 /* Calls fn(cpu, S1, S0) with the guest's registers saved; EAX tells how to go on. */

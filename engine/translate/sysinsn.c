@@ -207,16 +207,17 @@ FN(do_popf)
 	return 0;
 }
 
+/* Other code may go on behind it: see inline.c. */
 FN(do_ac)
 {
-	if (privileged(cpu) || !(cpu->x.s.cr4 & CR4_SMAP))
+	if (cpu->x.s.cpl)
 		return x86_fault(&cpu->x, VEC_UD);
 	if (in->mnemonic == ZYDIS_MNEMONIC_STAC)
 		cpu->x.s.rflags |= FL_AC;
 	else
 		cpu->x.s.rflags &= ~(u64)FL_AC;
 	mode_update(cpu);
-	return 0;
+	return leave_next(cpu, in);
 }
 
 /* ---- events and transfers ---- */
@@ -968,8 +969,8 @@ static const struct rule rules[ZYDIS_MNEMONIC_COUNT] = {
 	[ZYDIS_MNEMONIC_POPF] = { do_popf, false },
 	[ZYDIS_MNEMONIC_POPFD] = { do_popf, false },
 	[ZYDIS_MNEMONIC_POPFQ] = { do_popf, false },
-	[ZYDIS_MNEMONIC_STAC] = { do_ac, true },
-	[ZYDIS_MNEMONIC_CLAC] = { do_ac, true },
+	[ZYDIS_MNEMONIC_STAC] = { do_ac, false },
+	[ZYDIS_MNEMONIC_CLAC] = { do_ac, false },
 	[ZYDIS_MNEMONIC_INT] = { do_int, true },
 	[ZYDIS_MNEMONIC_INT3] = { do_int, true },
 	[ZYDIS_MNEMONIC_INTO] = { do_int, true },

@@ -126,6 +126,7 @@ struct tr {
 	struct group groups[GROUPS_MAX];
 	unsigned ngroups;
 	struct value reg_end[16]; /* registers at the block's end */
+	u8 turned; /* MODE_* that the block's last instruction has changed */
 	bool flags_dead; /* where the block begins */
 	bool windowed; /* a loop that checks once for many iterations: see loop.c */
 	unsigned copies;
@@ -188,6 +189,11 @@ struct mem loop_access(struct tr *t, const struct insn *in, const struct gmem *g
 /* ---- translate.c ---- */
 void emit_insn(struct tr *t, const struct insn *in);
 
+/* ---- inline.c ---- */
+/* False: the instruction is one for its helper. */
+bool emit_inline(struct tr *t, const struct insn *in);
+bool inline_turns(const struct tr *t, const struct insn *in); /* it changes MODE_AC */
+
 /* ---- look.c ---- */
 u16 exit_liveness(struct tr *t, u64 target); /* flags that the code at target may read */
 
@@ -203,6 +209,7 @@ unsigned reg_value(struct tr *t, unsigned guest, unsigned scratch);
 
 /* ---- flow.c ---- */
 void emit_push(struct tr *t, const struct insn *in);
+void emit_push_tmp1(struct tr *t, const struct insn *in); /* what is in cpu->tmp1 */
 void emit_pop(struct tr *t, const struct insn *in);
 void emit_leave(struct tr *t, const struct insn *in);
 void emit_branch(struct tr *t, const struct insn *in); /* ends the block */

@@ -117,7 +117,7 @@ static int collect(struct tr *t)
 		pc += in->len;
 		if (in->kind == K_JMP && goes_on(t, in, &ahead))
 			pc = in->target;
-		if ((ends_block(in) && !goes_on(t, in, &ahead)) || (pc ^ t->pc) & PAGE_MASK)
+		if ((ends_block(in) && !goes_on(t, in, &ahead)) || inline_turns(t, in) || (pc ^ t->pc) & PAGE_MASK)
 			break;
 	}
 	t->next = t->code32 ? (u32)pc : pc;
@@ -268,6 +268,8 @@ void emit_insn(struct tr *t, const struct insn *in)
 	case K_SYSCALL:
 		if (t->mode & MODE_CHECK && in->mem && (in->mem_read || in->mem_write))
 			emit_operand_helper(t, in);
+		if (emit_inline(t, in))
+			break;
 		fn = sysinsn_lookup(in->mnemonic, &ends);
 		emit_helper(t, in, fn ? fn : raise_ud);
 		break;
@@ -332,6 +334,7 @@ u32 translate(struct cpu *cpu, u64 pc, u32 extra)
 	t->pc = pc;
 	t->mode = (u8)(cpu->mode | extra);
 	t->code32 = cpu->mode & MODE_CODE32;
+	t->turned = 0;
 	t->ngathers = t->nstubs = t->nexits = t->nto_leave = 0;
 	t->ret_miss = NULL;
 	t->page = fetch_page(cpu, pc, &w);
