@@ -13,10 +13,11 @@
 
 #define BATCH 8
 
-/* What epoll has reported to this thread and is still to be called. */
+/* What this thread's loop is still to call: what epoll has reported, and the plain files from `always` on. */
 static _Thread_local struct {
 	struct epoll_event *event;
 	int n;
+	struct loop_source *always;
 } reported;
 
 static void drain_counter(const struct loop_source *source)
@@ -118,6 +119,8 @@ void loop_remove(struct loop *loop, struct loop_source *source)
 	}
 	if (!source->always)
 		return;
+	if (reported.always == source)
+		reported.always = source->next;
 	while (*link && *link != source)
 		link = &(*link)->next;
 	if (*link)
@@ -135,10 +138,12 @@ static bool any_always(const struct loop *loop)
 
 static void run_always(struct loop *loop)
 {
-	for (struct loop_source *s = loop->always, *next; s; s = next) {
+	struct loop_source *s;
+
+	for (reported.always = loop->always; (s = reported.always);) {
 		u32 events = s->events;
 
-		next = s->next;
+		reported.always = s->next; /* which ready may remove */
 		if (events)
 			s->ready(s->arg, events);
 	}

@@ -116,7 +116,7 @@ static void a_hangup_is_quiet_when_unwatched(void **state)
 	close(fds[0]);
 }
 
-struct twin { /* each, when it is called, frees the other */
+struct twin { /* each, when it is called, frees the other, and itself */
 	struct fixture *f;
 	struct loop_source source;
 	struct twin *other;
@@ -140,22 +140,32 @@ static void twin_ready(void *arg, u32 events)
 }
 
 /* Both are reported at once; whichever is called first, the other is gone then. */
-static void a_removed_source_is_not_called(void **state)
+static void one_of_twins_is_called(struct fixture *f, const int fd[2])
 {
-	struct fixture *f = *state;
 	struct twin *twin[2];
 
 	for (unsigned i = 0; i < 2; i++) {
 		twin[i] = calloc(1, sizeof(*twin[i]));
 		twin[i]->f = f;
-		twin[i]->source = (struct loop_source){
-			.fd = eventfd(1, EFD_NONBLOCK), .ready = twin_ready, .arg = twin[i]};
+		twin[i]->source = (struct loop_source){.fd = fd[i], .ready = twin_ready, .arg = twin[i]};
 		assert_int_equal(loop_add(&f->loop, &twin[i]->source, EPOLLIN), 0);
 	}
 	twin[0]->other = twin[1];
 	twin[1]->other = twin[0];
 	run_for(f, 10 * MS);
 	assert_int_equal(f->calls, 1);
+}
+
+static void a_removed_source_is_not_called(void **state)
+{
+	one_of_twins_is_called(*state, (int[]){eventfd(1, EFD_NONBLOCK), eventfd(1, EFD_NONBLOCK)});
+}
+
+static void nor_is_a_removed_plain_file(void **state)
+{
+	const char *name = "/proc/self/exe";
+
+	one_of_twins_is_called(*state, (int[]){open(name, O_RDONLY), open(name, O_RDONLY)});
 }
 
 static void a_plain_file_is_always_ready(void **state)
@@ -243,6 +253,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_hangup_is_quiet_when_unwatched, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_removed_source_is_not_called, setup, teardown),
+		cmocka_unit_test_setup_teardown(nor_is_a_removed_plain_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_plain_file_is_always_ready, setup, teardown),
 		cmocka_unit_test_setup_teardown(timers_fire_once_and_move_earlier, setup, teardown),
 		cmocka_unit_test_setup_teardown(another_thread_stops_it, setup, teardown),
