@@ -27,6 +27,8 @@ enum {
 	DEVCTL_RESET = PCI_EXP_DEVCTL_RELAX_EN | PCI_EXP_DEVCTL_NOSNOOP_EN | 2 << 12,
 	DEVCTL_WRITABLE = 0x7eff, /* all but the power bits for auxiliary power and FLR */
 	DEVSTA_CLEAR = 0xf,
+	D1 = 1,
+	D2 = 2,
 };
 
 bool pci_overlaps(unsigned offset, unsigned size, unsigned first, unsigned len)
@@ -56,11 +58,22 @@ static u32 command(const struct pci_function *fn)
 	return pci_config_get(fn, PCI_COMMAND, 2);
 }
 
+/* D0 or D3hot; the others are not offered. */
+static u32 power_state(const struct pci_function *fn)
+{
+	return fn->power ? pci_config_get(fn, fn->power + PCI_PM_CTRL, 2) & PCI_PM_CTRL_STATE_MASK : 0;
+}
+
+bool pci_awake(const struct pci_function *fn)
+{
+	return !power_state(fn);
+}
+
 /* It, and all bridges on the way to memory. */
 bool pci_bus_master(const struct pci_function *fn)
 {
 	for (; fn; fn = fn->bus ? fn->bus->port : NULL) {
-		if (!(command(fn) & PCI_COMMAND_MASTER))
+		if (!(command(fn) & PCI_COMMAND_MASTER) || !pci_awake(fn))
 			return false;
 	}
 	return true;
@@ -85,11 +98,6 @@ static u64 bar_base(const struct pci_function *fn, const struct pci_bar *bar, un
 	return base & ~(bar->size - 1);
 }
 
-static bool awake(const struct pci_function *fn)
-{
-	return !fn->power || !(pci_config_get(fn, fn->power + PCI_PM_CTRL, 2) & PCI_PM_CTRL_STATE_MASK);
-}
-
 static bool inside(struct pci_window window, u64 base, u64 size)
 {
 	return base >= window.base && base < window.end && size <= window.end - base;
@@ -100,7 +108,7 @@ static bool forwards(const struct pci_function *bridge, bool io, u64 base, u64 s
 {
 	const struct pci_port *port = container_of(bridge, struct pci_port, pci);
 
-	if (!(command(bridge) & (io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)) || !awake(bridge))
+	if (!(command(bridge) & (io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)) || !pci_awake(bridge))
 		return false;
 	if (io)
 		return inside(pci_port_io(port), base, size);
@@ -112,7 +120,7 @@ static bool reachable(const struct pci_function *fn, const struct pci_bar *bar, 
 {
 	bool io = bar->kind == PCI_BAR_IO;
 
-	if (!fn->bus || !fn->bus->up || !(command(fn) & (io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)) || !awake(fn))
+	if (!fn->bus || !fn->bus->up || !(command(fn) & (io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY)) || !pci_awake(fn))
 		return false;
 	return !fn->bus->port || forwards(fn->bus->port, io, base, bar->size);
 }
@@ -317,7 +325,8 @@ bool pci_send_msi(struct pci_function *fn, unsigned vector)
 
 void pci_update_intx(struct pci_function *fn)
 {
-	bool level = fn->intx && !(command(fn) & PCI_COMMAND_INTX_DISABLE) && !pci_msi_on(fn) && !pci_msix_on(fn);
+	bool level = fn->intx && pci_awake(fn) && !(command(fn) & PCI_COMMAND_INTX_DISABLE) && !pci_msi_on(fn) &&
+		     !pci_msix_on(fn);
 
 	if (!fn->bus || level == fn->intx_on_bus)
 		return;
@@ -355,15 +364,27 @@ static void merge(struct pci_function *fn, unsigned offset, unsigned size, u32 v
 	}
 }
 
+/* A state that the function does not have is not entered (PCI PM 1.2, 3.2.4). */
+static void settle_power(struct pci_function *fn, u32 before)
+{
+	u32 control = fn->config[fn->power + PCI_PM_CTRL];
+
+	if (power_state(fn) == D1 || power_state(fn) == D2)
+		fn->config[fn->power + PCI_PM_CTRL] = (u8)((control & ~(u32)PCI_PM_CTRL_STATE_MASK) | before);
+}
+
 void pci_function_write(struct pci_function *fn, unsigned offset, unsigned size, u32 value)
 {
+	u32 power = power_state(fn);
+
 	merge(fn, offset, size, value);
+	settle_power(fn, power);
 	if (express_written(fn))
 		return;
 	if (pci_function_decode(fn))
 		vm_map_changed(fn->vm);
-	pci_msi_written(fn, offset, size);
-	pci_msix_written(fn, offset, size);
+	pci_msi_written(fn);
+	pci_msix_written(fn);
 	pci_update_intx(fn);
 	if (fn->ops->config_written)
 		fn->ops->config_written(fn, offset, size);

@@ -79,10 +79,13 @@ bool pci_function_decode(struct pci_function *fn);
 /* A register that decides about INTx has changed. */
 void pci_update_intx(struct pci_function *fn);
 
+/* In D0. In D3hot it answers config accesses, and does nothing of its own accord; what it would tell stays pending. */
+bool pci_awake(const struct pci_function *fn);
 bool pci_overlaps(unsigned offset, unsigned size, unsigned first, unsigned len);
-void pci_msi_written(struct pci_function *fn, unsigned offset, unsigned size);
+/* After a write to config space: what was pending may go. */
+void pci_msi_written(struct pci_function *fn);
 void pci_msi_raise(struct pci_function *fn, unsigned vector);
-void pci_msix_written(struct pci_function *fn, unsigned offset, unsigned size);
+void pci_msix_written(struct pci_function *fn);
 void pci_msix_raise(struct pci_function *fn, unsigned vector);
 void pci_msix_reset(struct pci_function *fn);
 void pci_msix_fini(struct pci_function *fn);

@@ -57,19 +57,19 @@ void pci_msi_raise(struct pci_function *fn, unsigned vector)
 	unsigned pending = fn->msi + PCI_MSI_PENDING_64;
 
 	vector &= enabled(fn) - 1; /* what the OS did not enable shares */
-	if (masks >> vector & 1)
+	if (masks >> vector & 1 || !pci_awake(fn))
 		pci_config_set(fn, pending, 4, pci_config_get(fn, pending, 4) | 1u << vector);
 	else
 		send(fn, vector);
 }
 
-/* A vector that is unmasked sends what was pending. */
-void pci_msi_written(struct pci_function *fn, unsigned offset, unsigned size)
+/* A vector that is unmasked sends what was pending, and so do all when the function wakes. */
+void pci_msi_written(struct pci_function *fn)
 {
 	unsigned pending = fn->msi + PCI_MSI_PENDING_64;
 	u32 due;
 
-	if (!fn->msi || !pci_overlaps(offset, size, fn->msi, SIZE) || !pci_msi_on(fn))
+	if (!fn->msi || !pci_msi_on(fn) || !pci_awake(fn))
 		return;
 	due = pci_config_get(fn, pending, 4) & ~pci_config_get(fn, fn->msi + PCI_MSI_MASK_64, 4);
 	pci_config_set(fn, pending, 4, pci_config_get(fn, pending, 4) & ~due);

@@ -19,7 +19,7 @@ struct pci_msix {
 	struct pci_function *fn;
 	unsigned vectors;
 	u32 pba; /* offset of the pending bits */
-	bool was_off; /* as control said before: disabled or all masked */
+	bool was_off; /* as control said before: disabled or all masked; or the function slept */
 	u64 pending[MAX_VECTORS / 64];
 	u8 table[]; /* ENTRY_SIZE each: address, data, vector control */
 };
@@ -33,7 +33,7 @@ static bool all_masked(const struct pci_function *fn)
 {
 	u32 flags = pci_config_get(fn, fn->msix_cap + PCI_MSIX_FLAGS, 2);
 
-	return !(flags & PCI_MSIX_FLAGS_ENABLE) || flags & PCI_MSIX_FLAGS_MASKALL;
+	return !(flags & PCI_MSIX_FLAGS_ENABLE) || flags & PCI_MSIX_FLAGS_MASKALL || !pci_awake(fn);
 }
 
 static bool masked(const struct pci_msix *msix, unsigned vector)
@@ -72,12 +72,12 @@ void pci_msix_raise(struct pci_function *fn, unsigned vector)
 		send(msix, vector);
 }
 
-void pci_msix_written(struct pci_function *fn, unsigned offset, unsigned size)
+void pci_msix_written(struct pci_function *fn)
 {
 	struct pci_msix *msix = fn->msix;
 	bool off;
 
-	if (!msix || !pci_overlaps(offset, size, fn->msix_cap, CAP_SIZE))
+	if (!msix)
 		return;
 	off = all_masked(fn);
 	if (msix->was_off && !off) {

@@ -39,7 +39,10 @@ struct pci_ident {
 struct pci_function_ops {
 	/* Before the guest reads config registers: a device may refresh its own. May be NULL. */
 	void (*config_reading)(struct pci_function *fn, unsigned offset, unsigned size);
-	/* After a guest's write was merged, wherever it was; a device looks for its own registers. May be NULL. */
+	/*
+	 * After a guest's write was merged, wherever it was; a device looks for its own registers. With a size of 0:
+	 * to a bridge before it, which may let it reach memory now. May be NULL.
+	 */
 	void (*config_written)(struct pci_function *fn, unsigned offset, unsigned size);
 	void (*reset)(struct pci_function *fn); /* power-on, FLR or secondary bus reset; config space is reset already */
 	/* Releases what the device owns, and itself. The lock is not held: its threads may need it to end. */
@@ -124,5 +127,5 @@ bool pci_send_msi(struct pci_function *fn, unsigned vector);
 void pci_set_intx(struct pci_function *fn, bool level);
 bool pci_msix_on(const struct pci_function *fn);
 bool pci_msi_on(const struct pci_function *fn);
-/* May the function read and write memory, and send MSIs? Check before DMA. */
+/* May the function read and write memory, and send MSIs? Not in D3hot. Check before DMA. */
 bool pci_bus_master(const struct pci_function *fn);

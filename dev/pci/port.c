@@ -245,7 +245,8 @@ void pci_port_configure(struct pci_port *port, u8 bus, struct pci_window io, str
 	start_slot(port);
 }
 
-static void decode_behind(struct pci_port *port)
+/* The bridge's registers decide who reaches what is behind it, and the other way round. */
+static void tell_behind(struct pci_port *port)
 {
 	bool changed = false;
 
@@ -253,6 +254,10 @@ static void decode_behind(struct pci_port *port)
 		changed |= pci_function_decode(fn);
 	if (changed)
 		vm_map_changed(port->pci.vm);
+	for (struct pci_function *fn = port->bus.functions; fn; fn = fn->next) {
+		if (fn->ops->config_written)
+			fn->ops->config_written(fn, 0, 0);
+	}
 }
 
 static void port_written(struct pci_function *fn, unsigned offset, unsigned size)
@@ -261,7 +266,7 @@ static void port_written(struct pci_function *fn, unsigned offset, unsigned size
 
 	slot_written(port);
 	if (offset < PCI_STD_HEADER_SIZEOF || pci_overlaps(offset, size, fn->power, PCI_PM_SIZEOF))
-		decode_behind(port);
+		tell_behind(port);
 }
 
 /* A function that was to leave has left. */

@@ -11,7 +11,6 @@
 #include "host/log.h"
 #include "vm/vm.h"
 
-#define PCI_COMMAND 0x04
 #define PCI_CAP_VENDOR 0x09
 #define COMPLAINTS_MAX 8 /* a driver can break the rules all day long */
 
@@ -98,12 +97,14 @@ static bool features_fit(const struct virtio *vdev)
 	return !(features & ~vdev->offered) && features & BIT(VIRTIO_F_VERSION_1);
 }
 
-/* Chains may have been announced while the device could not look at them. */
+/* Chains may have been announced, or done, while the device could not look at the rings. */
 static void kick_all(struct virtio *vdev)
 {
 	for (unsigned i = 0; i < vdev->nqueues; i++) {
-		if (vq_live(&vdev->queues[i]))
+		if (vq_live(&vdev->queues[i])) {
 			vdev->class->kick(vdev, &vdev->queues[i]);
+			vq_notify(&vdev->queues[i]);
+		}
 	}
 }
 
@@ -401,11 +402,11 @@ static void config_written(struct pci_function *fn, unsigned offset, unsigned si
 	struct virtio *vdev = of(fn);
 	u32 at, len;
 
-	if (offset < PCI_COMMAND + 2 && offset + size > PCI_COMMAND)
-		kick_all(vdev);
 	if (window_access(vdev, offset, size, &at, &len))
 		bar_write(&fn->dev, at, len,
 			pci_config_get(fn, vdev->transport->window + VIRTIO_CAP_MORE, len));
+	else
+		kick_all(vdev); /* it may have become a bus master, or awake */
 }
 
 /* ---- its life ---- */

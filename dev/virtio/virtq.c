@@ -14,7 +14,8 @@
 /* A place for a chain under way. Behind it lie the class's bytes, and its buffers twice. */
 struct vq_slot {
 	struct vq_chain chain;
-	struct vq_slot *next; /* among the free ones */
+	struct vq_slot *next; /* among the free ones, or those held back */
+	u32 written; /* of one that is held back */
 	struct iovec *fill; /* the buffers to fill as they were popped: the class may change its own list */
 	unsigned nfill;
 	u32 fill_len;
@@ -80,6 +81,7 @@ void virtq_reset(struct virtq *vq)
 	vq->vector = VIRTIO_NO_VECTOR;
 	vq->desc_gpa = vq->driver_gpa = vq->device_gpa = 0;
 	vq->pushed = 0;
+	vq->held = NULL;
 }
 
 bool virtq_enable(struct virtq *vq)
@@ -235,13 +237,25 @@ void vq_unpop(struct vq_chain *chain)
 	give_back(vq, chain);
 }
 
+/* The device may not write to the ring now: in D3hot, or not a bus master. */
+static bool is_held_back(const struct virtq *vq)
+{
+	return vq->ops && vq->vdev->driver_ok && !vq->vdev->broken && !pci_bus_master(&vq->vdev->pci);
+}
+
 void vq_push(struct vq_chain *chain, u32 written)
 {
-	const struct vq_slot *slot = slot_of(chain);
+	struct vq_slot *slot = slot_of(chain);
 	struct virtq *vq = chain->vq;
 
 	written = MIN(written, slot->fill_len);
 	dma_wrote_iov(vq->vdev->vm, slot->fill, slot->nfill, written);
+	if (is_held_back(vq)) {
+		slot->written = written;
+		slot->next = vq->held;
+		vq->held = slot;
+		return;
+	}
 	if (vq_live(vq)) {
 		vq->ops->push(vq, chain, written);
 		vq->pushed++;
@@ -249,9 +263,24 @@ void vq_push(struct vq_chain *chain, u32 written)
 	give_back(vq, chain);
 }
 
+static void push_held(struct virtq *vq)
+{
+	struct vq_slot *slot;
+
+	while ((slot = vq->held)) {
+		vq->held = slot->next;
+		vq->ops->push(vq, &slot->chain, slot->written);
+		vq->pushed++;
+		give_back(vq, &slot->chain);
+	}
+}
+
 void vq_notify(struct virtq *vq)
 {
-	if (!vq->pushed || !vq_live(vq))
+	if (!vq_live(vq))
+		return;
+	push_held(vq);
+	if (!vq->pushed)
 		return;
 	vq->pushed = 0;
 	if (vq->ops->publish(vq)) {

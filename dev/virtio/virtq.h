@@ -78,7 +78,7 @@ struct virtq {
 	bool events;
 	u64 desc_gpa, driver_gpa, device_gpa;
 	u8 *slots; /* size_max of vq_slot_size(class) */
-	struct vq_slot *free;
+	struct vq_slot *free, *held; /* held: done, to be told when the device may write again */
 	union {
 		struct vq_split split;
 		struct vq_packed packed;

@@ -376,6 +376,50 @@ static void test_power(void **state)
 	assert_int_equal(space_read(&vm.mem, 0xd0000010, 2), 0xffff);
 	set(t, pm, 2, 0);
 	assert_int_equal(space_read(&vm.mem, 0xd0000010, 2), 0x5a10);
+	/* D1 and D2 are not offered, so they are not entered. */
+	set(t, pm, 2, 1);
+	assert_int_equal(get(t, pm, 2), 8);
+	set(t, pm, 1, 3);
+	set(t, pm, 1, 2);
+	assert_int_equal(get(t, pm, 2), 0xb);
+}
+
+/* In D3hot no DMA and no interrupts; what was to be told is told in D0. */
+static void test_sleep(void **state)
+{
+	struct thing *t = plug(PCI_DEVFN(1, 0));
+	unsigned pm = t->pci.power + PCI_PM_CTRL, msi = t->pci.msi, msix = t->pci.msix_cap;
+
+	(void)state;
+	set(t, PCI_COMMAND, 2, PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY);
+	assert_true(pci_bus_master(&t->pci));
+	set(t, pm, 2, 3);
+	assert_false(pci_bus_master(&t->pci));
+	pci_set_intx(&t->pci, true);
+	assert_false(wire[1].level);
+	set(t, pm, 2, 0);
+	assert_true(wire[1].level);
+	set(t, pm, 2, 3);
+	assert_false(wire[1].level);
+	pci_set_intx(&t->pci, false);
+	set(t, msi + PCI_MSI_ADDRESS_LO, 4, 0xfee01000);
+	set(t, msi + PCI_MSI_DATA_64, 2, 0x4043);
+	set(t, msi + PCI_MSI_FLAGS, 2, PCI_MSI_FLAGS_ENABLE);
+	assert_true(pci_send_msi(&t->pci, 0));
+	set(t, msi + PCI_MSI_MASK_64, 4, 0);
+	assert_int_equal(msis, 0);
+	set(t, pm, 2, 0);
+	assert_int_equal(msis, 1);
+	set(t, PCI_BASE_ADDRESS_4, 4, 0xd0000000);
+	space_write(&vm.mem, 0xd0000000, 8, 0xfee00000);
+	space_write(&vm.mem, 0xd0000008, 8, 0x4050);
+	set(t, msix + PCI_MSIX_FLAGS, 2, PCI_MSIX_FLAGS_ENABLE);
+	set(t, pm, 2, 3);
+	assert_true(pci_send_msi(&t->pci, 0));
+	assert_int_equal(msis, 1);
+	set(t, pm, 2, 0);
+	assert_int_equal(msis, 2);
+	assert_int_equal(seen_msi.data, 0x4050);
 }
 
 /* ---- capabilities and resets ---- */
@@ -608,7 +652,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_ports), TEST(test_ecam), TEST(test_reset_control), TEST(test_plug),
 		TEST(test_wrong_bars), TEST(test_sizing), TEST(test_moving), TEST(test_hostile_places),
-		TEST(test_rom), TEST(test_power), TEST(test_capabilities), TEST(test_reset), TEST(test_intx),
+		TEST(test_rom), TEST(test_power), TEST(test_sleep), TEST(test_capabilities), TEST(test_reset), TEST(test_intx),
 		TEST(test_msi), TEST(test_msix), TEST(test_assign), TEST(test_assign_big),
 	};
 

@@ -13,7 +13,7 @@ static struct vm vm;
 static struct pci_host *host;
 static struct pci_port *port;
 static struct fake_wire wire[PCI_INTX_LINES];
-static unsigned msis, freed, gone, resets;
+static unsigned msis, freed, gone, resets, told;
 
 struct thing {
 	struct pci_function pci;
@@ -40,7 +40,15 @@ static void thing_reset(struct pci_function *fn)
 }
 
 static const struct region_ops thing_region = {.read = thing_read};
-static const struct pci_function_ops thing_ops = {.reset = thing_reset, .free = thing_free};
+static void thing_config_written(struct pci_function *fn, unsigned offset, unsigned size)
+{
+	(void)fn;
+	(void)offset;
+	told += !size;
+}
+
+static const struct pci_function_ops thing_ops = {
+	.config_written = thing_config_written, .reset = thing_reset, .free = thing_free};
 
 /* BAR 0: 4 KiB, 32-bit; 2: 64-bit, prefetchable */
 static struct thing *make(u64 high_size)
@@ -247,6 +255,15 @@ static void masters(void **state)
 	assert_false(pci_bus_master(&t->pci));
 	assert_true(pci_send_msi(&t->pci, 0));
 	assert_int_equal(msis, 1);
+	/* Nor does a bridge in D3hot let anything through; what is behind it hears when that ends. */
+	port_set(PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	assert_true(pci_bus_master(&t->pci));
+	port_set(port->pci.power + PCI_PM_CTRL, 2, 3);
+	assert_false(pci_bus_master(&t->pci));
+	told = 0;
+	port_set(port->pci.power + PCI_PM_CTRL, 2, 0);
+	assert_true(pci_bus_master(&t->pci));
+	assert_int_equal(told, 1);
 }
 
 /* Without MSI, and through the port's slot number. */

@@ -475,6 +475,45 @@ static void test_no_bus_master(void **state)
 	take_one();
 }
 
+/* Requests under way when the device falls asleep: the rings are left alone, and the driver hears of them afterwards. */
+static void test_done_asleep(void **state)
+{
+	struct virtq *vq = virtio_queue(&echo->vdev, 0);
+	struct vq_chain *chain[2];
+	u32 len;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(forms); i++) {
+		begin(forms[i]);
+		echo->manual = true;
+		echo_one();
+		echo_one();
+		for (unsigned j = 0; j < 2; j++)
+			assert_non_null(chain[j] = vq_pop(vq));
+		fake_pci.master_off = true;
+		answer(chain[0]);
+		answer(chain[1]);
+		vq_notify(vq);
+		assert_int_equal(fake_used(&driver, 0, &len), -1);
+		assert_int_equal(fake_pci.messages[1], 0);
+		fake_pci.master_off = false;
+		echo->vdev.pci.ops->config_written(&echo->vdev.pci, 0, 0);
+		assert_true(fake_used(&driver, 0, &len) >= 0);
+		assert_true(fake_used(&driver, 0, &len) >= 0);
+		assert_int_equal(fake_used(&driver, 0, &len), -1);
+		assert_int_equal(fake_pci.messages[1], 1);
+		/* What was held back at a reset is forgotten. */
+		echo_one();
+		assert_non_null(chain[0] = vq_pop(vq));
+		fake_pci.master_off = true;
+		answer(chain[0]);
+		fake_write(&driver, VIRTIO_STATUS, 1, 0);
+		fake_pci.master_off = false;
+		assert_null(vq->held);
+		echo->manual = false;
+	}
+}
+
 /* ---- a driver that breaks the rules ---- */
 
 /* Each breaks one rule on queue 0, whose areas are q's. */
@@ -780,6 +819,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_config, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_window, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_bus_master, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_done_asleep, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_broken, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_rings, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
