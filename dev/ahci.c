@@ -65,7 +65,6 @@ enum {
 	IS_SET_BITS = 1 << 3, /* set device bits FIS */
 	IS_CONNECT = 1 << 6, /* shows SERR_EXCHANGED */
 	IS_PHY_READY = 1 << 22, /* shows SERR_PHY_READY */
-	IS_OVERFLOW = 1 << 24,
 	IS_BUS_FATAL = 1 << 29,
 	IS_TASK_FILE = 1 << 30,
 	IS_STICKY = 0x7d80003f, /* what is cleared by writing ones */
@@ -134,7 +133,7 @@ struct ahci_port {
 	u32 busy; /* slots that the drive has */
 	u32 queued; /* of these: queued commands */
 	u32 done; /* tags to be told by a set device bits FIS */
-	unsigned last; /* slot */
+	unsigned current, next; /* slots: of the latest command, and the first to look at */
 	bool halted; /* after an error, until the guest stops the port */
 	bool dropping; /* what ends now is not told */
 	bool in_reset; /* a soft reset's first half has come */
@@ -254,13 +253,27 @@ static void store_count(const struct ahci_slot *slot)
 {
 	u32 moved = (u32)slot->command.moved;
 
-	dma_write(slot->port->ahci->vm, slot->header + 4, &moved, sizeof(moved));
+	if (pci_bus_master(&slot->port->ahci->pci))
+		dma_write(slot->port->ahci->vm, slot->header + 4, &moved, sizeof(moved));
 }
 
 static void fail(struct ahci_port *p, u32 bits)
 {
 	p->halted = true;
-	raise(p, bits | IS_TASK_FILE);
+	raise(p, bits);
+}
+
+/* Queued commands that ended well. */
+static void tell_done(struct ahci_port *p)
+{
+	u32 done = p->done;
+
+	if (!done || p->halted)
+		return;
+	p->done = 0;
+	p->sact &= ~done;
+	receive_set_bits(p, ATA_STATUS_OK, 0, done);
+	raise(p, IS_SET_BITS);
 }
 
 static void end_queued(struct ahci_port *p, const struct ata_command *c, unsigned n)
@@ -269,9 +282,10 @@ static void end_queued(struct ahci_port *p, const struct ata_command *c, unsigne
 		p->done |= 1u << n;
 		return;
 	}
+	tell_done(p); /* those before it are not to be done again */
 	set_task_file(p, c->status, c->error);
 	receive_set_bits(p, c->status, c->error, 0);
-	fail(p, IS_SET_BITS);
+	fail(p, IS_SET_BITS | IS_TASK_FILE);
 }
 
 static void end_single(struct ahci_port *p, const struct ata_command *c, unsigned n)
@@ -285,7 +299,7 @@ static void end_single(struct ahci_port *p, const struct ata_command *c, unsigne
 	else
 		receive_registers(p, c);
 	if (error) {
-		fail(p, IS_REGISTER);
+		fail(p, IS_REGISTER | IS_TASK_FILE);
 		return;
 	}
 	p->ci &= ~(1u << n);
@@ -309,19 +323,6 @@ static void complete(struct ata_command *c)
 		end_queued(p, c, n);
 	else
 		end_single(p, c, n);
-}
-
-/* Queued commands that ended well. */
-static void tell_done(struct ahci_port *p)
-{
-	u32 done = p->done;
-
-	if (!done || p->halted)
-		return;
-	p->done = 0;
-	p->sact &= ~done;
-	receive_set_bits(p, ATA_STATUS_OK, 0, done);
-	raise(p, IS_SET_BITS);
 }
 
 /* ---- the beginning of a command ---- */
@@ -403,8 +404,7 @@ static void control(struct ahci_port *p, unsigned n)
 	p->ci &= ~(1u << n);
 	if (!reset && p->in_reset) {
 		ata_reset(&p->drive);
-		receive_signature(p);
-		raise(p, IS_REGISTER);
+		receive_signature(p); /* which asks for no interrupt */
 	}
 	p->in_reset = reset;
 }
@@ -437,9 +437,10 @@ static void begin(struct ahci_port *p, unsigned n)
 	const u8 *fis = p->slot[n].command.fis;
 	int ret = fetch(p, n);
 
-	p->last = n;
+	p->current = n;
+	p->next = (n + 1) % ATA_TAGS;
 	if (ret || fis[0] != ATA_FIS_H2D)
-		fail(p, ret == -E2BIG ? IS_OVERFLOW : IS_BUS_FATAL);
+		fail(p, IS_BUS_FATAL);
 	else if (fis[1] & FIS_COMMAND)
 		hand_over(p, n);
 	else
@@ -457,11 +458,11 @@ static bool may_begin(struct ahci_port *p, unsigned n)
 	return p->sact & 1u << n;
 }
 
-/* In the order of the slots, from the last one on. */
+/* In the order of the slots, from the latest one on. */
 static bool begin_next(struct ahci_port *p)
 {
-	for (unsigned i = 1; i <= ATA_TAGS; i++) {
-		unsigned n = (p->last + i) % ATA_TAGS;
+	for (unsigned i = 0; i < ATA_TAGS; i++) {
+		unsigned n = (p->next + i) % ATA_TAGS;
 
 		if (p->ci & ~p->busy & 1u << n && may_begin(p, n)) {
 			begin(p, n);
@@ -473,7 +474,7 @@ static bool begin_next(struct ahci_port *p)
 
 static void work(struct ahci_port *p)
 {
-	if (!pci_bus_master(&p->ahci->pci))
+	if (!pci_bus_master(&p->ahci->pci) || p->ssts != SSTS_UP)
 		return;
 	while (p->cmd & CMD_RUNNING && !p->halted && p->ci & ~p->busy && begin_next(p))
 		;
@@ -510,7 +511,7 @@ static void stop(struct ahci_port *p)
 	p->cmd &= ~(u32)CMD_RUNNING;
 	p->ci = p->sact = 0;
 	p->halted = false;
-	p->last = ATA_TAGS - 1;
+	p->current = p->next = 0;
 }
 
 static void write_command(struct ahci_port *p, u32 value)
@@ -562,13 +563,13 @@ static void write_control(struct ahci_port *p, u32 value)
 static void reset_port(struct ahci_port *p)
 {
 	stop(p);
-	p->list = p->received = 0;
 	p->is = p->ie = p->sctl = p->serr = 0;
 	p->cmd = CMD_SPUN_UP | CMD_POWERED;
 	link_up(p);
 	p->serr = 0;
 }
 
+/* The guest's (GHC.HR) leaves the ports' addresses as they are. */
 static void reset(struct ahci *a)
 {
 	for (unsigned i = 0; i < a->nports; i++)
@@ -582,7 +583,7 @@ static void reset(struct ahci *a)
 
 static u32 read_command(const struct ahci_port *p)
 {
-	return p->cmd | p->last << CMD_SLOT_SHIFT;
+	return p->cmd | p->current << CMD_SLOT_SHIFT;
 }
 
 static u32 port_read(const struct ahci_port *p, unsigned offset)
@@ -660,6 +661,7 @@ static void port_write(struct ahci_port *p, unsigned offset, u32 value)
 		break;
 	case PORT_SCTL:
 		write_control(p, value);
+		work(p);
 		break;
 	case PORT_SERR:
 		p->serr &= ~value;
@@ -755,7 +757,22 @@ static const struct region_ops region_ops = {region_read, region_write, 4, 4};
 
 static void function_reset(struct pci_function *fn)
 {
-	reset(container_of(fn, struct ahci, pci));
+	struct ahci *a = container_of(fn, struct ahci, pci);
+
+	reset(a);
+	for (unsigned i = 0; i < a->nports; i++)
+		a->port[i]->list = a->port[i]->received = 0;
+}
+
+/* It may have become a bus master, with commands that wait for that. */
+static void function_written(struct pci_function *fn, unsigned offset, unsigned size)
+{
+	struct ahci *a = container_of(fn, struct ahci, pci);
+
+	(void)offset;
+	(void)size;
+	for (unsigned i = 0; i < a->nports; i++)
+		work(a->port[i]);
 }
 
 static void function_free(struct pci_function *fn)
@@ -771,7 +788,11 @@ static void function_free(struct pci_function *fn)
 	free(a);
 }
 
-static const struct pci_function_ops function_ops = {.reset = function_reset, .free = function_free};
+static const struct pci_function_ops function_ops = {
+	.config_written = function_written,
+	.reset = function_reset,
+	.free = function_free,
+};
 
 struct pci_function *ahci_function(struct ahci *ahci)
 {

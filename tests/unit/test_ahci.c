@@ -488,11 +488,14 @@ static void resets(void **state)
 		case 2:
 			wr(GHC, 1);
 			assert_int_equal(rd(GHC), 0x80000000);
+			assert_int_equal(prd(0), LIST); /* stays (10.4.3) */
+			assert_int_equal(prd(8), RECEIVED);
 			break;
 		default:
 			pci_function_reset(ahci_function(ahci));
 			pci_assign(host);
 			pci_function_write(ahci_function(ahci), 4, 2, 7);
+			assert_int_equal(prd(0), 0);
 			break;
 		}
 		assert_null(disk.queued);
@@ -513,6 +516,8 @@ static void resets(void **state)
 	assert_int_equal(prd(P_CI), 0);
 	assert_int_equal(prd(P_SIG), 0x101);
 	assert_int_equal(ram[RECEIVED + 0x40], 0x34);
+	assert_int_equal(ram[RECEIVED + 0x41], 0); /* no interrupt */
+	assert_int_equal(prd(P_IS), 0);
 }
 
 static void wrong_layouts(void **state)
@@ -521,7 +526,7 @@ static void wrong_layouts(void **state)
 	lay(0, 0x25, 0, 1, 0, 512, false);
 	entry(0, 0, GIB(8), 512); /* no RAM there */
 	pwr(P_CI, 1);
-	assert_true(prd(P_IS) & HBFS);
+	assert_int_equal(prd(P_IS), HBFS); /* the drive has not seen it: no error in the task file */
 	recover(0);
 	lay(0, 0x25, 0, 1, 0, 512, false);
 	entry(0, 0, ~0ull - 100, 512); /* around the end of the address space */
@@ -555,8 +560,82 @@ static void wrong_layouts(void **state)
 	pwr(P_CI, 1);
 	assert_int_equal(disk.submits, 0);
 	pci_function_write(ahci_function(ahci), 4, 2, 7);
-	pwr(P_CI, 0);
 	assert_int_equal(disk.submits, 1);
+	/* Nor does what ends meanwhile. */
+	disk.hold = true;
+	lay(0, 0x25, 0, 1, 0, 512, false);
+	pwr(P_CI, 1);
+	pci_function_write(ahci_function(ahci), 4, 2, 3);
+	fake_disk_complete(&disk);
+	assert_int_equal(moved(0), 0);
+}
+
+/* PxCMD.CCS (3.3.7): the slot of the latest command, and 0 from a stop on; the next one comes behind it. */
+static void current_slot(void **state)
+{
+	enum { CCS = 0x1f00 };
+
+	(void)state;
+	assert_int_equal(prd(P_CMD) & CCS, 0);
+	for (unsigned slot = 0; slot < 32; slot += 5) {
+		lay(slot, 0x25, 0, 1, 0, 512, false);
+		pwr(P_CI, 1u << slot);
+		assert_int_equal(prd(P_CMD) & CCS, slot << 8);
+	}
+	lay(7, 0x25, FAKE_DISK_SIZE / 512, 1, 0, 512, false);
+	pwr(P_CI, 1 << 7);
+	assert_true(prd(P_IS) & TFES);
+	assert_int_equal(prd(P_CI), 1 << 7); /* the one that failed, as CCS says, too */
+	assert_int_equal(prd(P_CMD) & CCS, 7 << 8);
+	pwr(P_CMD, FIS_ENABLE);
+	assert_int_equal(prd(P_CMD) & (CCS | RUNNING), 0);
+	assert_int_equal(prd(P_CI), 0);
+	pwr(P_CMD, START | FIS_ENABLE);
+	assert_int_equal(prd(P_CMD) & (CCS | RUNNING), RUNNING);
+	disk.hold = true;
+	for (unsigned slot = 0; slot < 2; slot++)
+		lay(slot, 0x25, 0, 1, 0, 512, false);
+	pwr(P_CI, 3);
+	assert_int_equal(prd(P_CMD) & CCS, 0);
+	fake_disk_complete(&disk);
+	assert_int_equal(prd(P_CMD) & CCS, 1 << 8);
+	fake_disk_complete(&disk);
+}
+
+/* Ends before another's error are told before it. */
+static void done_before_an_error(void **state)
+{
+	struct disk_request *first;
+
+	(void)state;
+	disk.hold = true;
+	for (unsigned slot = 1; slot < 3; slot++) {
+		lay(slot, 0x60, slot, (u16)(slot << 3), 1, 512, false);
+		pwr(P_SACT, 1u << slot);
+		pwr(P_CI, 1u << slot);
+	}
+	first = disk.queued; /* slot 2; the disk goes on with slot 1 */
+	disk.queued = first->next;
+	first->done(first, 0);
+	disk.error = -EIO;
+	fake_disk_complete(&disk);
+	disk.error = 0;
+	assert_true(prd(P_IS) & TFES);
+	assert_int_equal(prd(P_SACT), 2);
+	recover(0);
+}
+
+static void without_a_link(void **state)
+{
+	(void)state;
+	pwr(P_SCTL, 0x301);
+	disk.submits = 0;
+	lay(0, 0x25, 0, 1, 0, 512, false);
+	pwr(P_CI, 1);
+	assert_int_equal(disk.submits, 0);
+	pwr(P_SCTL, 0x300);
+	assert_int_equal(disk.submits, 1);
+	assert_int_equal(prd(P_CI), 0);
 }
 
 static void messages(void **state)
@@ -722,6 +801,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(one_at_a_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(resets, setup, teardown),
 		cmocka_unit_test_setup_teardown(wrong_layouts, setup, teardown),
+		cmocka_unit_test_setup_teardown(current_slot, setup, teardown),
+		cmocka_unit_test_setup_teardown(done_before_an_error, setup, teardown),
+		cmocka_unit_test_setup_teardown(without_a_link, setup, teardown),
 		cmocka_unit_test_setup_teardown(messages, setup, teardown),
 		cmocka_unit_test_setup_teardown(disc_commands, setup, teardown),
 		cmocka_unit_test_setup_teardown(disc_errors, setup, teardown),
