@@ -473,7 +473,19 @@ static void fn_free(struct pci_function *fn)
 	free(e);
 }
 
+/* It may have become a bus master, with frames that wait for that. */
+static void fn_written(struct pci_function *fn, unsigned offset, unsigned size)
+{
+	struct e1000 *e = of_fn(fn);
+
+	(void)offset;
+	(void)size;
+	if (e1000_reg(e, TCTL) & TCTL_EN)
+		e->net->ops->tx_ready(e->net);
+}
+
 static const struct pci_function_ops fn_ops = {
+	.config_written = fn_written,
 	.reset = fn_reset,
 	.free = fn_free,
 };

@@ -68,7 +68,9 @@ static bool read_desc(struct e1000 *e, u32 base_low, u16 index, struct desc *des
 /* Length, status and the rest in one store, since the driver may be looking. */
 static void write_back(struct e1000 *e, u32 base_low, u16 index, u64 result)
 {
-	dma_write(e->vm, ring_base(e, base_low) + index * (u64)DESC_SIZE + 8, &result, sizeof(result));
+	if (pci_bus_master(&e->pci)) /* no more, perhaps, for a frame that was under way */
+		dma_write(e->vm, ring_base(e, base_low) + index * (u64)DESC_SIZE + 8, &result,
+			sizeof(result));
 }
 
 /* ---- transmit: from descriptors to a frame ---- */

@@ -208,10 +208,17 @@ static void test_send(void **state)
 	assert_true(fn->intx);
 	assert_true(rd(ICR) & CAUSE_TXDW);
 	/* Nothing comes through when the command register forbids it. */
-	desc(DATA, 100 | 0x01000000, 0);
+	desc(DATA, 100 | 0x09000000, 0);
 	wr(TDT, at);
 	pci_function_write(fn, 4, 2, 3);
 	assert_false(net.device->pull(net.arg, &frame));
+	tx_ready = 0;
+	pci_function_write(fn, 4, 2, 7);
+	assert_int_equal(tx_ready, 1);
+	assert_true(net.device->pull(net.arg, &frame));
+	pci_function_write(fn, 4, 2, 3);
+	net.device->sent(net.arg, &(struct net_frame){.token = frame.token}, 1);
+	assert_false(done(2));
 }
 
 /* Segmentation: a context as Linux writes it, and a header whose lengths are for the card to fill in. */
