@@ -8,12 +8,14 @@
 #include <liburing.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "backend/disk_raw.h"
+#include "host/log.h"
 
 #define DEPTH 128 /* calls under way; more requests wait */
 #define LARGE KIB(256) /* a read that is worth one of the kernel's threads */
@@ -34,6 +36,7 @@ struct disk_uring {
 	u64 large; /* how many large reads there were */
 	unsigned aside; /* those under way on a thread */
 	u64 large_at[DEPTH]; /* `large` when the call was given to a thread, or 0 */
+	bool complained; /* that the kernel takes no calls; once is enough */
 };
 
 const size_t disk_uring_size = sizeof(struct disk_uring);
@@ -178,18 +181,46 @@ static bool reap(struct disk_uring *u)
 	return any;
 }
 
+/*
+ * The kernel takes no calls, for want of memory or whatever else: those in the ring are taken back and
+ * made here, each to its end. Slow, but whoever waits for them does not wait for ever.
+ */
+static void make_here(struct disk_uring *u, int error)
+{
+	struct io_uring_sq *sq = &u->ring.sq;
+	unsigned head = *sq->khead;
+
+	if (!u->complained)
+		log_line("disk %s: io_uring takes no calls (%s); they are made one by one (said once)", u->raw.path,
+			strerror(-error));
+	u->complained = true;
+	for (unsigned i = head; i != sq->sqe_tail; i++) {
+		struct disk_call *call = (void *)(uintptr_t)sq->sqes[i & sq->ring_mask].user_data;
+
+		call->result = disk_call_run(call);
+		call->next = u->made;
+		u->made = call;
+	}
+	sq->sqe_head = sq->sqe_tail = head;
+	io_uring_smp_store_release(sq->ktail, head);
+}
+
 /* Starts and completes until nothing more is complete. False: nothing was. */
 static bool work(struct disk_uring *u)
 {
 	bool any = false, again;
 
 	do {
+		int taken = 1;
+
 		begin_waiting(u);
 		if (io_uring_sq_ready(&u->ring))
-			io_uring_submit(&u->ring);
+			taken = io_uring_submit(&u->ring);
 		again = reap(u);
+		if (taken <= 0 && !again)
+			make_here(u, taken);
 		any |= again;
-	} while (again || io_uring_sq_ready(&u->ring));
+	} while (again || u->made || io_uring_sq_ready(&u->ring));
 	return any;
 }
 
