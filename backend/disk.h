@@ -47,7 +47,11 @@ struct disk_ops {
 	void (*submit)(struct disk *disk, struct disk_request *request);
 	/* After one or more submits: start them, and complete what is complete at once. */
 	void (*kick)(struct disk *disk);
-	/* Waits until no request is under way (their done is called). For reset, stop, snapshots. */
+	/*
+	 * Waits until no request is under way (their done is called). For reset, stop, snapshots. A server that hangs
+	 * loses its connection, and requests end with errors. A file's calls are waited for as long as they last:
+	 * while the kernel has one, it may write to the guest's memory at any time, and nothing takes that back.
+	 */
 	void (*drain)(struct disk *disk);
 	void (*close)(struct disk *disk); /* after the device has been freed */
 };

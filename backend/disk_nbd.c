@@ -2,7 +2,8 @@
 /*
  * Disks behind an NBD server, by libnbd. When the connection ends, the guest sees
  * I/O errors from there on: reconnecting would be silent about writes that were
- * acknowledged and not yet flushed.
+ * acknowledged and not yet flushed. A server that is silent for too long while the machine waits for
+ * it loses its connection.
  */
 #include "backend/disk_nbd.h"
 
@@ -11,12 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include "host/iov.h"
 #include "host/log.h"
 
 #define DATA_PART MIB(16) /* of one NBD command; servers take at least 32 MiB */
 #define RANGE_PART MIB(1024)
+#define PATIENCE 60u /* seconds: a flush of much on a slow disk takes as long, and the guest's disk is lost afterwards */
 #define COPIES_MAX MIB(256) /* of data under way: a guest's requests may name the same memory again and again */
 
 struct disk_nbd {
@@ -31,6 +34,7 @@ struct disk_nbd {
 	unsigned busy; /* requests that are not finished */
 	bool can_flush, can_fua, can_zero, can_trim;
 	bool dead, complained, running;
+	int patience; /* ms */
 	char *path;
 };
 
@@ -298,13 +302,23 @@ static void ready(void *arg, u32 events)
 	pthread_mutex_unlock(n->disk.lock);
 }
 
+/* It hangs. Without a connection the library ends all commands, and no late answer gets into the guest's memory. */
+static void give_up(struct disk_nbd *n)
+{
+	n->complained = n->dead;
+	n->dead = true;
+	complain(n, n->server ? "its qemu-nbd does not answer" : "its NBD server does not answer");
+	shutdown(nbd_aio_get_fd(n->nbd), SHUT_RDWR);
+}
+
 static void drain(struct disk *disk)
 {
 	struct disk_nbd *n = of(disk);
 
 	run(n);
 	while (n->busy) {
-		nbd_poll(n->nbd, -1);
+		if (!nbd_poll(n->nbd, n->patience))
+			give_up(n);
 		run(n);
 	}
 }
@@ -338,12 +352,30 @@ static void close_disk(struct disk *disk)
 	drain(disk);
 	loop_remove(n->loop, &n->source);
 	/* Says good-bye, so that the server knows that this was no crash. */
-	if (!n->dead)
-		nbd_shutdown(n->nbd, 0);
+	if (!n->dead && !nbd_aio_disconnect(n->nbd, 0)) {
+		while (!nbd_aio_is_closed(n->nbd) && nbd_poll(n->nbd, n->patience) > 0)
+			;
+	}
 	free_disk(n);
 }
 
 static const struct disk_ops ops = {submit, kick, drain, close_disk};
+
+static int patience(const struct disk_source *source)
+{
+	return (int)(source->patience ? source->patience : PATIENCE) * 1000;
+}
+
+int disk_nbd_connected(struct nbd_handle *nbd, const struct disk_source *source)
+{
+	while (nbd_aio_is_connecting(nbd)) {
+		int ret = nbd_poll(nbd, patience(source));
+
+		if (ret <= 0)
+			return ret ? -EIO : -ETIMEDOUT;
+	}
+	return nbd_aio_is_ready(nbd) ? 0 : -EIO;
+}
 
 static int measure(struct disk_nbd *n, const struct disk_source *source, struct err *err)
 {
@@ -393,6 +425,7 @@ int disk_nbd_start(const struct disk_source *source, struct nbd_handle *nbd, str
 	*n = (struct disk_nbd){.nbd = nbd, .server = server, .loop = loop, .path = strdup(source->path)};
 	n->last = &n->finished;
 	n->last_waiting = &n->waiting;
+	n->patience = patience(source);
 	n->source = (struct loop_source){.fd = nbd_aio_get_fd(nbd), .ready = ready, .arg = n};
 	n->disk = (struct disk){.ops = &ops, .lock = lock, .name = n->path, .readonly = source->readonly};
 	if (n->path)
@@ -416,9 +449,12 @@ int disk_nbd_open(const struct disk_source *source, struct loop *loop, pthread_m
 
 	if (!nbd)
 		return -ENOMEM;
-	if (nbd_connect_uri(nbd, source->path)) {
-		ret = nbd_get_errno() ? -nbd_get_errno() : -EIO;
-		err_set(err, EIO, "disk %s: no NBD server answers: %s", source->path, why());
+	ret = nbd_aio_connect_uri(nbd, source->path) ? -EIO : disk_nbd_connected(nbd, source);
+	if (ret) {
+		if (ret != -ETIMEDOUT && nbd_get_errno())
+			ret = -nbd_get_errno();
+		err_set(err, EIO, "disk %s: no NBD server answers: %s", source->path,
+			ret == -ETIMEDOUT ? "it is silent" : why());
 		nbd_close(nbd);
 		return ret;
 	}

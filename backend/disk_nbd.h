@@ -12,6 +12,10 @@ struct disk_server {
 };
 
 /*
+ * Waits until a handle that connects has done so: 0, or -errno, -ETIMEDOUT after a silence that is too long.
+ */
+int disk_nbd_connected(struct nbd_handle *nbd, const struct disk_source *source);
+/*
  * Makes a disk of a connected handle. It owns both handle and server (which may be NULL) from
  * here, also when it fails. 0, or -errno with a line in err.
  */

@@ -22,6 +22,7 @@ struct disk_source {
 	bool readonly;
 	bool snapshot; /* writes go to a file that vanishes at the end */
 	bool direct; /* past the host's cache */
+	unsigned patience; /* seconds that a server may be silent while we wait for it; 0: the usual ones */
 	bool opened; /* fd is path, opened for us by somebody who may; raw only; stays the caller's */
 	int fd;
 };

@@ -230,15 +230,19 @@ static int why_not(struct qemu_nbd *q, struct err *err)
 	return complain(q->path, text, err);
 }
 
-static int connect_to(struct qemu_nbd *q, int fd, struct nbd_handle **out, struct err *err)
+static int connect_to(struct qemu_nbd *q, const struct disk_source *source, int fd, struct nbd_handle **out,
+	struct err *err)
 {
 	struct nbd_handle *nbd = nbd_create();
+	int ret;
 
 	if (!nbd) {
 		close(fd);
 		return -ENOMEM;
 	}
-	if (nbd_connect_socket(nbd, fd)) { /* the handle has the descriptor either way */
+	/* The handle has the descriptor either way. */
+	ret = nbd_aio_connect_socket(nbd, fd) ? -EIO : disk_nbd_connected(nbd, source);
+	if (ret) {
 		nbd_close(nbd);
 		return why_not(q, err);
 	}
@@ -262,7 +266,7 @@ static int start(struct qemu_nbd *q, const struct disk_source *source, const cha
 		return err_set(
 			err, -ret, "disk %s: qemu-nbd cannot be started: %s", source->path, strerror(-ret));
 	}
-	return connect_to(q, connected, nbd, err);
+	return connect_to(q, source, connected, nbd, err);
 }
 
 int disk_qemu_open(const struct disk_source *source, const char *format, struct loop *loop,

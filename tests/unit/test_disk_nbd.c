@@ -167,6 +167,46 @@ static void its_death_is_an_io_error(void **state)
 	f->disk->ops->drain(f->disk);
 }
 
+static u64 seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (u64)t.tv_sec;
+}
+
+/* One that hangs is waited for, but not for ever. */
+static void its_silence_is_an_io_error(void **state)
+{
+	struct fixture *f = *state;
+	u8 data[KIB(64)] = {0};
+	struct request r[8] = {0};
+	u64 start = seconds();
+	pid_t pid;
+
+	f->source.patience = 1;
+	make(f, "qcow2", "qemu-img create -q -f qcow2 %s 16M");
+	open_disk(f);
+	pid = child();
+	kill(pid, SIGSTOP);
+	for (unsigned i = 0; i < ARRAY_SIZE(r); i++) {
+		r[i].iov[0] = (struct iovec){data, sizeof(data)};
+		r[i].r.niov = 1;
+		submit(f, &r[i], i % 2 ? DISK_READ : DISK_WRITE, i * sizeof(data), sizeof(data));
+	}
+	alarm(30);
+	f->disk->ops->drain(f->disk);
+	alarm(0);
+	assert_true(seconds() - start < 10);
+	for (unsigned i = 0; i < ARRAY_SIZE(r); i++)
+		assert_true(r[i].done == 1 && r[i].error == -EIO);
+	/* What it says late is not heard. */
+	memset(data, 0xee, sizeof(data));
+	kill(pid, SIGCONT);
+	assert_int_equal(move(f, DISK_READ, data, 0, 512), -EIO);
+	assert_int_equal(data[0], 0xee);
+}
+
 static void refused(struct fixture *f, const char *word)
 {
 	struct disk *disk;
@@ -228,6 +268,40 @@ static void an_nbd_server(void **state)
 	unlink(command);
 }
 
+/* A server that hangs neither keeps a disk open nor opening it from failing. */
+static void a_silent_nbd_server(void **state)
+{
+	struct fixture *f = *state;
+	char uri[200], command[400];
+	FILE *file;
+	int pid;
+
+	f->disk->ops->close(f->disk);
+	f->disk = NULL;
+	snprintf(command, sizeof(command), "qemu-nbd --fork -e 5 -f raw --pid-file %s.pid -k %s.sock %s", f->path,
+		f->path, f->path);
+	assert_int_equal(system(command), 0);
+	snprintf(command, sizeof(command), "%s.pid", f->path);
+	file = fopen(command, "r");
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%d", &pid), 1);
+	fclose(file);
+	unlink(command);
+	snprintf(uri, sizeof(uri), "nbd+unix:///?socket=%s.sock", f->path);
+	f->source.path = uri;
+	f->source.patience = 1;
+	alarm(30);
+	open_disk(f);
+	kill(pid, SIGSTOP);
+	f->disk->ops->close(f->disk);
+	f->disk = NULL;
+	refused(f, "silent");
+	alarm(0);
+	kill(pid, SIGKILL);
+	snprintf(command, sizeof(command), "%s.sock", f->path);
+	unlink(command);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -238,6 +312,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(its_death_is_an_io_error, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_no_image, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_nbd_server, setup, teardown),
+		cmocka_unit_test_setup_teardown(its_silence_is_an_io_error, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_silent_nbd_server, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
