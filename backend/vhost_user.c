@@ -3,8 +3,10 @@
 #include "backend/vhost_user.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define VERSION 1u
@@ -75,15 +77,46 @@ static int send_message(struct vhost_user *vhost, struct message *m, enum reques
 			.cmsg_len = CMSG_LEN(nfds * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
 		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&msg)), fds, nfds * sizeof(int));
 	}
-	return sendmsg(vhost->fd, &msg, MSG_NOSIGNAL) == (ssize_t)iov.iov_len ? 0 : -EPIPE;
+	return sendmsg(vhost->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)iov.iov_len ? 0 : -EPIPE;
+}
+
+static u64 now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (u64)now.tv_sec * 1000 + (u64)now.tv_nsec / 1000000;
+}
+
+static int receive_bytes(struct vhost_user *vhost, u8 *data, size_t len)
+{
+	u64 end = now_ms() + vhost->patience * 1000ull;
+
+	while (len) {
+		struct pollfd pfd = {.fd = vhost->fd, .events = POLLIN};
+		u64 now = now_ms();
+		ssize_t n;
+
+		if (now >= end)
+			return -ETIMEDOUT;
+		poll(&pfd, 1, (int)(end - now));
+		n = recv(vhost->fd, data, len, MSG_DONTWAIT);
+		if (!n || (n < 0 && errno != EAGAIN && errno != EINTR))
+			return -EPIPE;
+		if (n > 0) {
+			data += n;
+			len -= (size_t)n;
+		}
+	}
+	return 0;
 }
 
 static int receive(struct vhost_user *vhost, struct message *m, enum request request, u32 size)
 {
-	ssize_t n = recv(vhost->fd, m, HEADER + size, MSG_WAITALL);
+	int ret = receive_bytes(vhost, (u8 *)m, HEADER + size);
 
-	if (n != (ssize_t)(HEADER + size))
-		return -EPIPE;
+	if (ret)
+		return ret;
 	return m->request == request && m->flags & REPLY && m->size == size ? 0 : -EPROTO;
 }
 
@@ -125,13 +158,11 @@ static int send_memory(struct vhost_user *vhost, const struct vhost_memory *memo
 	return send_message(vhost, &m, SET_MEM_TABLE, (u32)(8 + n * sizeof(m.table.entry[0])), fds, n);
 }
 
-int vhost_user_begin(struct vhost_user *vhost, int fd, const struct vhost_memory *memory, unsigned n)
+int vhost_user_begin(struct vhost_user *vhost, const struct vhost_memory *memory, unsigned n)
 {
 	struct message m;
-	int ret;
+	int ret = send_message(vhost, &m, GET_FEATURES, 0, NULL, 0);
 
-	vhost->fd = fd;
-	ret = send_message(vhost, &m, GET_FEATURES, 0, NULL, 0);
 	if (!ret)
 		ret = receive(vhost, &m, GET_FEATURES, sizeof(m.number));
 	if (ret)

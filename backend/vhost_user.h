@@ -3,8 +3,9 @@
  * The front end of the vhost-user protocol (QEMU's docs/interop/vhost-user.rst): a device whose
  * work another process does. It gets memory to share and rings (backend/vhost_ring.h).
  *
- * Thread context: the caller serialises. Calls block until the server answers; it is a
- * child of ours, and one that has died is -EPIPE.
+ * Thread context: the caller serialises. Calls block until the server answers; one that has died is
+ * -EPIPE, and one that says nothing for too long -ETIMEDOUT. Either may still have guest memory in use: the
+ * caller sees to its end.
  */
 #pragma once
 
@@ -22,10 +23,11 @@ struct vhost_memory {
 
 struct vhost_user {
 	int fd; /* connected; the caller's */
+	unsigned patience; /* seconds for an answer */
 };
 
-/* All return 0 or -errno. */
-int vhost_user_begin(struct vhost_user *vhost, int fd, const struct vhost_memory *memory, unsigned n);
+/* All return 0 or -errno; fd and patience are set. */
+int vhost_user_begin(struct vhost_user *vhost, const struct vhost_memory *memory, unsigned n);
 /* The server begins to look at a ring, from its start. */
 int vhost_user_start_ring(struct vhost_user *vhost, unsigned index, const struct vhost_ring *ring);
 /* When this returns, the server touches neither the ring nor what it names. */

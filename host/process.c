@@ -139,6 +139,13 @@ void process_stop(pid_t pid, unsigned seconds)
 	process_wait(pid);
 }
 
+/* Its session is its own (see defaults), and so is its group. */
+void process_kill(pid_t pid)
+{
+	kill(-pid, SIGKILL);
+	kill(pid, SIGKILL);
+}
+
 /* ---- to its end ---- */
 
 struct capture {

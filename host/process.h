@@ -3,8 +3,8 @@
  * Helper programs: started with nothing of ours but what they are given, and ended
  * with us.
  *
- * Thread context: the main thread, before the VM runs; the child gets SIGTERM when
- * that thread ends, however it ends.
+ * Thread context: the main thread, before the VM runs (process_kill: any, at any time); the child gets
+ * SIGTERM when that thread ends, however it ends.
  */
 #pragma once
 
@@ -28,6 +28,9 @@ int process_start(const struct process_spec *spec, pid_t *pid);
 int process_wait(pid_t pid);
 /* Asks it to end, and makes it when it has not after so long. */
 void process_stop(pid_t pid, unsigned seconds);
+
+/* It and all that it has started end at once; process_wait or process_stop come afterwards, as ever. */
+void process_kill(pid_t pid);
 
 /*
  * Runs a program to its end. out (may be NULL) and err get what it printed, ended by

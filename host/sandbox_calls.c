@@ -155,7 +155,7 @@ static int add_threads(scmp_filter_ctx ctx)
 	return ret;
 }
 
-/* To our own threads, and to helpers that must end. */
+/* To our own threads, and to helpers that must end, alone or with what they have started. */
 static int add_signals(scmp_filter_ctx ctx, const struct sandbox *sandbox)
 {
 	u32 self = (u32)getpid();
@@ -163,9 +163,12 @@ static int add_signals(scmp_filter_ctx ctx, const struct sandbox *sandbox)
 
 	if (!ret)
 		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, CALL(kill), 1, SCMP_A0_32(SCMP_CMP_EQ, self, 0));
-	for (unsigned i = 0; !ret && i < sandbox->nchildren; i++)
-		ret = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, CALL(kill), 1,
-			SCMP_A0_32(SCMP_CMP_EQ, (u32)sandbox->child[i], 0));
+	for (unsigned i = 0; !ret && i < 2 * sandbox->nchildren; i++) {
+		pid_t pid = sandbox->child[i / 2];
+
+		ret = seccomp_rule_add(
+			ctx, SCMP_ACT_ALLOW, CALL(kill), 1, SCMP_A0_32(SCMP_CMP_EQ, (u32)(i % 2 ? -pid : pid), 0));
+	}
 	return ret;
 }
 

@@ -104,6 +104,7 @@ static int add_virtiofs(struct machine *m, const struct share_config *share, pid
 	server.fd = start_connected(share->path, pid, err);
 	if (server.fd < 0)
 		return server.fd;
+	server.pid = *pid;
 	return virtio_fs_create(&m->vm, m->pci, m->loop, share->tag, &server, err);
 }
 

@@ -2,7 +2,8 @@
 /*
  * virtio-fs. The guest's requests are checked as every device's are, then go into a
  * ring that is shared with the server; the server moves the data. A server that has died
- * leaves a device that answers no more (NEEDS_RESET), and a line in the log.
+ * leaves a device that answers no more (NEEDS_RESET), and a line in the log. One that hangs when the device
+ * is reset is killed: the machine stands still meanwhile, and a late answer must not get into guest memory.
  */
 #include "dev/virtio/fs.h"
 
@@ -16,11 +17,13 @@
 
 #include "dev/virtio/virtio.h"
 #include "host/log.h"
+#include "host/process.h"
 
 enum { HIPRIO, REQUESTS, QUEUES };
 
 #define SEGMENTS 264u /* 1 MiB in pages, and what FUSE has around it */
 #define QUEUE_SIZE 256u
+#define PATIENCE 30u /* seconds: what the guest has asked for ends first, on a disk that may be slow */
 
 struct fs_queue {
 	struct virtio_fs *fs;
@@ -33,6 +36,7 @@ struct virtio_fs {
 	struct virtio vdev;
 	struct loop *loop;
 	struct vhost_user server;
+	pid_t pid;
 	struct loop_source hangup; /* the server's socket */
 	struct fs_queue queue[QUEUES];
 	u8 *memory; /* the rings', shared */
@@ -49,10 +53,28 @@ static struct virtio_fs *of(struct virtio *vdev)
 	return container_of(vdev, struct virtio_fs, vdev);
 }
 
-static void died(struct virtio_fs *fs)
+/*
+ * A process leaves its memory before its sockets, so the connection's end says that guest memory is ours
+ * alone. There is no bound here: one that has been killed and does not end is in the midst of a call whose data
+ * the kernel may still put there.
+ */
+static void end_server(struct virtio_fs *fs)
 {
-	if (!fs->dead)
-		log_line("the shared folder %.36s is gone: its virtiofsd has ended", fs->config.tag);
+	char rest[64];
+	ssize_t n;
+
+	process_kill(fs->pid);
+	do {
+		n = recv(fs->server.fd, rest, sizeof(rest), 0);
+	} while (n > 0 || (n < 0 && errno == EINTR));
+}
+
+static void died(struct virtio_fs *fs, const char *how)
+{
+	if (!fs->dead) {
+		log_line("the shared folder %.36s is gone: its virtiofsd %s", fs->config.tag, how);
+		end_server(fs);
+	}
 	fs->dead = true;
 	fs->running = false;
 	loop_watch(fs->loop, &fs->hangup, 0);
@@ -124,7 +146,7 @@ static void hangup_ready(void *arg, u32 events)
 	pthread_mutex_lock(fs->vdev.pci.dev.lock);
 	/* Its answers are read with the lock held: one that talks unasked is as good as dead. */
 	if (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP) || recv(fs->server.fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
-		died(fs);
+		died(fs, "has ended");
 	pthread_mutex_unlock(fs->vdev.pci.dev.lock);
 }
 
@@ -136,7 +158,7 @@ static void ready(struct virtio *vdev)
 	for (unsigned i = 0; !ret && i < QUEUES; i++)
 		ret = vhost_user_start_ring(&fs->server, i, &fs->queue[i].ring);
 	if (ret)
-		died(fs);
+		died(fs, "has ended");
 	else
 		fs->running = true;
 }
@@ -145,12 +167,12 @@ static void ready(struct virtio *vdev)
 static void reset(struct virtio *vdev)
 {
 	struct virtio_fs *fs = of(vdev);
+	int ret = 0;
 
-	/* A server that does not answer has ended; that the loop hears in its own way. */
-	for (unsigned i = 0; fs->running && i < QUEUES; i++) {
-		if (vhost_user_stop_ring(&fs->server, i))
-			break;
-	}
+	for (unsigned i = 0; fs->running && !ret && i < QUEUES; i++)
+		ret = vhost_user_stop_ring(&fs->server, i);
+	if (ret)
+		died(fs, ret == -ETIMEDOUT ? "does not answer" : "has ended");
 	fs->running = false;
 	for (unsigned i = 0; i < QUEUES; i++)
 		vhost_ring_reset(&fs->queue[i].ring);
@@ -228,7 +250,7 @@ static int greet(struct virtio_fs *fs, const struct virtio_fs_server *server)
 
 	memcpy(memory, server->ram, n * sizeof(*memory));
 	memory[n++] = (struct vhost_memory){fs->memory_fd, 0, QUEUES * vhost_ring_bytes(), fs->memory};
-	ret = vhost_user_begin(&fs->server, server->fd, memory, n);
+	ret = vhost_user_begin(&fs->server, memory, n);
 	return ret ? ret : watch(fs, &fs->hangup, server->fd, hangup_ready, fs);
 }
 
@@ -245,6 +267,8 @@ int virtio_fs_create(struct vm *vm, struct pci_host *pci, struct loop *loop, con
 	fs->loop = loop;
 	fs->memory_fd = -1;
 	fs->server.fd = server->fd;
+	fs->server.patience = server->patience ? server->patience : PATIENCE;
+	fs->pid = server->pid;
 	fs->config.num_request_queues = 1;
 	memcpy(fs->config.tag, tag, strnlen(tag, VIRTIO_FS_TAG_MAX));
 	ret = make_rings(fs);

@@ -14,6 +14,8 @@ struct vm;
 /* What a device is given; the descriptors are its own from then on, also on failure. */
 struct virtio_fs_server {
 	int fd; /* connected to a virtiofsd */
+	pid_t pid; /* that one, for its early end; whoever started it waits for it */
+	unsigned patience; /* seconds that it may take to answer; 0: the usual ones */
 	const struct vhost_memory *ram; /* all guest RAM */
 	unsigned nram;
 };

@@ -76,7 +76,11 @@ static void kick(struct virtio *vdev, struct virtq *vq)
 	worker_post(&of(vdev)->worker);
 }
 
-/* The request under way ends first: it writes to memory that is the guest's own again afterwards. */
+/*
+ * The request under way ends first: it writes to memory that is the guest's own again afterwards. There can be no
+ * bound: the data goes straight between the file system and guest memory, and a system call that the kernel holds
+ * up cannot be called back. Whoever waits holds no lock, so the loop hears mullion stop and kill.
+ */
 static void reset(struct virtio *vdev)
 {
 	struct virtio_9p *dev = of(vdev);
