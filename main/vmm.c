@@ -265,6 +265,9 @@ static int run_once(struct vmm *r)
 	else
 		ret = loop_run(&r->loop);
 	vm_request_stop(vm, VM_ERROR, 0); /* nothing, unless the loop failed */
+	/* A vCPU may be waiting for a file system or a helper that hangs: another signal does not wait for it. */
+	if (vm->stop == VM_QUIT)
+		loop_signals_fini(&r->loop, &r->signals);
 	vm_join(vm);
 	if (ret)
 		log_line("the VM could not be run: %s", strerror(-ret));

@@ -214,6 +214,33 @@ def killed():
         expect(home.state("f") is None and not os.path.exists(home.run_file("f", "")), "swept", home.good("ps", "-a"))
 
 
+@case("life: a disk's server hangs while the guest reboots")
+def hung_helper():
+    """The reset waits for the server; kill does not."""
+    with Home() as home:
+        path = os.path.join(home.folder, "disk.qcow2")
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "16M"], check=True)
+        home.good("run", "-d", "--name", "h", "--disk", path, *kernel_options(initrd="initrd-virtio.img"))
+        home.wait_prompt("h")
+        pid = home.pid("h")
+        server = int(subprocess.run(["pgrep", "-P", str(pid), "-x", "qemu-nbd"], stdout=subprocess.PIPE,
+                                    check=True).stdout)
+        os.kill(server, signal.SIGSTOP)
+        try:
+            home.good("console", "h", stdin=b"while [ ! -e /dev/vda ]; do sleep 0.2; done; "
+                      b"dd if=/dev/vda of=/dev/null count=1 iflag=direct & sleep 1; echo b >/proc/sysrq-trigger\n")
+            end = time.monotonic() + 20
+            while home.state("h") != "silent":
+                expect(time.monotonic() < end, "the reset does not wait", home.good("logs", "h")[-2000:])
+                time.sleep(0.2)
+            begin = time.monotonic()
+            home.run("kill", "h")
+            expect(time.monotonic() - begin < 20, "kill takes its time", home.good("ps", "-a"))
+            expect(home.state("h") == "crashed", "the VM's process is still there", home.good("ps", "-a"))
+        finally:
+            os.kill(server, signal.SIGKILL)
+
+
 @case("life: two VMs, filters, --all")
 def two():
     with Home() as home:

@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: MIT
 """Folders and sockets that host and guest share, with Debian's kernel as the client."""
+import contextlib
+import ctypes
 import hashlib
 import os
 import shutil
+import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
+import time
 
+from life import Home
 from machine import LONG, MULLION, Failure, case, clean, expect, image, mullion
 
 # What a client does with files; each line must print ok.
@@ -91,6 +97,67 @@ def shared_readonly():
             expect(file.read() == "as it was\n" and os.listdir(folder) == ["file"], "the folder changed", done)
     finally:
         shutil.rmtree(folder)
+
+
+FUSE_INIT, FUSE_GETATTR = 26, 3
+
+
+def fuse_begin(fd):
+    """What it takes to open the folder; further questions stay without an answer."""
+    answers = {
+        FUSE_INIT: struct.pack("<IIIIHHIIHHI28x", 7, 31, 4096, 0, 16, 12, 131072, 1, 0, 0, 0),
+        FUSE_GETATTR: struct.pack("<QIIQ40x5I20x", 100, 0, 0, 1, 0, 0, 0, 0o40755, 2),
+    }
+    for expected in (FUSE_INIT, FUSE_GETATTR):
+        _, operation, unique = struct.unpack_from("<IIQ", os.read(fd, 1 << 18))
+        expect(operation == expected, "FUSE", str(operation))
+        os.write(fd, struct.pack("<IiQ", 16 + len(answers[operation]), 0, unique) + answers[operation])
+
+
+@contextlib.contextmanager
+def hung_folder():
+    """A file system in user mode that does not answer."""
+    libc = ctypes.CDLL(None)
+    folder = tempfile.mkdtemp()
+    fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        options = f"fd={fd},rootmode=40000,user_id=0,group_id=0"
+        expect(not libc.mount(b"none", folder.encode(), b"fuse", 0, options.encode()), "mount", folder)
+        threading.Thread(target=fuse_begin, args=(fd,), daemon=True).start()
+        yield folder
+    finally:
+        libc.umount2(folder.encode(), 2)
+        os.close(fd)
+        os.rmdir(folder)
+
+
+@case("shared folder whose file system hangs")
+def hung_share():
+    """A reset of the device waits for it; mullion kill, and a second signal, do not."""
+    if os.geteuid() or not os.access("/dev/fuse", os.W_OK):
+        return
+    for how in ("kill", "signals"):
+        with hung_folder() as folder, Home() as home:
+            home.good("run", "-d", "--name", "h", "--kernel", image("vmlinuz-generic"), "--initrd",
+                      image("initrd-generic.img"), "--share", f"{folder},tag=host,kind=9p")
+            home.wait_prompt("h")
+            pid = home.pid("h")
+            home.good("console", "h", stdin=b"mkdir -p /mnt; mount -t 9p -o trans=virtio,version=9p2000.L host /mnt;"
+                      b"ls /mnt/x & sleep 1; for d in /sys/bus/virtio/devices/*; do [ $(cat $d/device) = 0x0009 ] &&"
+                      b" echo re''setting && echo 1 >$(readlink -f $d/..)/reset; done; echo the e''nd\n")
+            end = time.monotonic() + 30
+            while "resetting" not in home.good("logs", "h"):
+                expect(time.monotonic() < end, "no reset", home.good("logs", "h"))
+                time.sleep(0.2)
+            time.sleep(1)
+            expect("the end" not in home.good("logs", "h"), "the reset waits", home.good("logs", "h"))
+            if how == "kill":
+                home.run("kill", "h")
+            else:
+                os.kill(pid, signal.SIGTERM)
+                time.sleep(0.5)
+                os.kill(pid, signal.SIGTERM)
+            home.wait_state("h", "crashed")
 
 
 @case("shared folders that cannot be")

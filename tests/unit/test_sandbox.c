@@ -298,21 +298,35 @@ static void threads_get_in(void **state)
 static void helpers_can_be_stopped(void **state)
 {
 	static const char *const argv[] = {"sleep", "100", NULL};
-	const struct process_spec spec = {.argv = argv, .out = -1, .err = -1, .listen = -1, .pass = -1};
+	static const char *const family[] = {"sh", "-c", "echo; sleep 100 & wait", NULL};
+	struct process_spec spec = {.argv = argv, .out = -1, .err = -1, .listen = -1, .pass = -1};
 	struct sandbox sandbox = {0};
-	int status;
-	pid_t pid = fork(), helper;
+	int status, fd[2];
+	pid_t pid = fork(), helper, parent;
+	char c;
 
 	(void)state;
 	if (!pid) {
 		struct err err;
 
-		if (process_start(&spec, &helper))
+		if (process_start(&spec, &helper) || pipe2(fd, O_CLOEXEC))
 			_exit(1);
+		spec.argv = family;
+		spec.out = fd[1];
+		if (process_start(&spec, &parent))
+			_exit(1);
+		close(fd[1]);
 		sandbox.nchildren = process_list(sandbox.child, SANDBOX_CHILDREN);
-		if (sandbox.nchildren != 1 || sandbox_enter(&sandbox, &err))
+		if (sandbox.nchildren != 2 || sandbox_enter(&sandbox, &err))
 			_exit(2);
 		process_stop(helper, 5);
+		/* The other one's child has the pipe, too: its end says that both are gone. */
+		alarm(20);
+		if (read(fd[0], &c, 1) != 1)
+			_exit(4);
+		process_kill(parent);
+		if (read(fd[0], &c, 1) || process_wait(parent) != 128 + SIGKILL)
+			_exit(5);
 		_exit(process_list(sandbox.child, SANDBOX_CHILDREN) ? 3 : 0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
