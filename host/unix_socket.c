@@ -10,10 +10,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define BACKLOG 8
+#define CONNECT_SECONDS 3 /* for a server that accepts nobody, and has as many waiting as it may */
 
 /* The address by way of the folder's descriptor, which is short. Returns that descriptor, or -errno. */
 static int make_address(const char *path, struct sockaddr_un *address)
@@ -37,6 +39,18 @@ static int make_address(const char *path, struct sockaddr_un *address)
 	return -ENAMETOOLONG;
 }
 
+/* 0 or -errno; -EAGAIN: nobody accepts. */
+static int connect_to(int fd, const struct sockaddr_un *address)
+{
+	struct timeval wait = {.tv_sec = CONNECT_SECONDS}, for_ever = {0};
+
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) ||
+		connect(fd, (const struct sockaddr *)address, sizeof(*address)) ||
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &for_ever, sizeof(for_ever)))
+		return -errno;
+	return 0;
+}
+
 int unix_connect(const char *path)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -47,7 +61,7 @@ int unix_connect(const char *path)
 		return -errno;
 	dir = ret = make_address(path, &address);
 	if (dir >= 0) {
-		ret = connect(fd, (struct sockaddr *)&address, sizeof(address)) ? -errno : 0;
+		ret = connect_to(fd, &address);
 		close(dir);
 	}
 	if (!ret)

@@ -12,5 +12,5 @@
 int unix_listen(const char *path, struct err *err);
 /* The next connection: -EAGAIN when there is none, -EACCES when it was another user's (and is closed). */
 int unix_accept(int fd);
-/* A descriptor, or -errno. */
+/* A descriptor, or -errno; -EAGAIN: there is a server, and it accepts nobody for seconds. */
 int unix_connect(const char *path);

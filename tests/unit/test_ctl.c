@@ -273,6 +273,22 @@ static void the_socket_itself(void **state)
 	rmdir(folder);
 }
 
+/* One that hangs accepts nobody; nor are those who ask it held up. */
+static void a_server_that_hangs(void **state)
+{
+	struct fixture *f = *state;
+	int fd[100], n = 0;
+
+	alarm(30);
+	while (n < 100 && (fd[n] = unix_connect(f->path)) >= 0)
+		n++;
+	alarm(0);
+	assert_true(n > 0 && n < 100);
+	assert_int_equal(fd[n], -EAGAIN);
+	while (n)
+		close(fd[--n]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -283,6 +299,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(too_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(events_and_taking, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_socket_itself, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_server_that_hangs, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
