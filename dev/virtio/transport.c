@@ -101,10 +101,8 @@ static bool features_fit(const struct virtio *vdev)
 static void kick_all(struct virtio *vdev)
 {
 	for (unsigned i = 0; i < vdev->nqueues; i++) {
-		if (vq_live(&vdev->queues[i])) {
-			vdev->class->kick(vdev, &vdev->queues[i]);
-			vq_notify(&vdev->queues[i]);
-		}
+		virtq_kick(&vdev->queues[i]);
+		vq_notify(&vdev->queues[i]);
 	}
 }
 
@@ -338,8 +336,7 @@ static void notify(struct virtio *vdev, unsigned index)
 		return;
 	vq = &vdev->queues[index];
 	vq->count.kicks++;
-	if (vq_live(vq))
-		vdev->class->kick(vdev, vq);
+	virtq_kick(vq);
 }
 
 static u64 bar_read(struct device *dev, u64 offset, unsigned size)

@@ -10,6 +10,8 @@
 #include "vm/vm.h"
 
 #define CHAIN_BYTES (GIB(2) - 1)
+#define UNLIMITED (-1)
+#define KICK_PAUSE 100000u /* ns */
 
 /* A place for a chain under way. Behind it lie the class's bytes, and its buffers twice. */
 struct vq_slot {
@@ -58,12 +60,18 @@ static void free_slots(struct virtq *vq)
 	}
 }
 
+static void look_again(void *arg)
+{
+	virtq_kick(arg);
+}
+
 int virtq_init(struct virtq *vq, struct virtio *vdev, u16 index)
 {
 	*vq = (struct virtq){.vdev = vdev, .index = index, .size_max = vdev->class->queue_size};
 	vq->slots = calloc(vq->size_max, slot_size(vdev->class));
 	if (!vq->slots)
 		return -ENOMEM;
+	timer_init(&vq->again, look_again, vq);
 	virtq_reset(vq);
 	return 0;
 }
@@ -82,6 +90,8 @@ void virtq_reset(struct virtq *vq)
 	vq->desc_gpa = vq->driver_gpa = vq->device_gpa = 0;
 	vq->pushed = 0;
 	vq->held = NULL;
+	vq->left = UNLIMITED;
+	timer_cancel(&vq->vdev->vm->clock, &vq->again);
 }
 
 bool virtq_enable(struct virtq *vq)
@@ -208,13 +218,14 @@ struct vq_chain *vq_pop(struct virtq *vq)
 	struct vq_slot *slot = vq->free;
 	struct vq_chain *chain;
 
-	if (!vq_live(vq) || !slot) /* without a slot: as many are under way as the rules allow */
+	if (!vq_live(vq) || !slot || !vq->left) /* without a slot: as many are under way as the rules allow */
 		return NULL;
 	chain = clean_chain(slot);
 	if (vq->ops->next(vq, chain) <= 0)
 		return NULL;
 	remember_fill(slot);
 	vq->free = slot->next;
+	vq->left -= vq->left > 0;
 	vq->count.chains++;
 	return chain;
 }
@@ -293,7 +304,25 @@ void vq_notify(struct virtq *vq)
 
 bool vq_want_kicks(struct virtq *vq, bool on)
 {
-	return vq_live(vq) && vq->ops->want_kicks(vq, on) && vq->free;
+	return vq_live(vq) && vq->ops->want_kicks(vq, on) && vq->free && vq->left;
+}
+
+/*
+ * Another vCPU of the guest may add chains as fast as they are taken and answered, and the machine lock is held
+ * here. So a kick takes what the ring can hold, twice; then others have their turn.
+ */
+void virtq_kick(struct virtq *vq)
+{
+	struct virtio *vdev = vq->vdev;
+	struct clock *clock = &vdev->vm->clock;
+
+	if (!vq_live(vq))
+		return;
+	vq->left = 2 * vq->size;
+	vdev->class->kick(vdev, vq);
+	if (!vq->left)
+		timer_arm(clock, &vq->again, clock_now(clock) + KICK_PAUSE);
+	vq->left = UNLIMITED;
 }
 
 struct vq_chain *vq_next(struct virtq *vq)

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "dev/virtio/virtio.h"
+#include "vm/clock.h"
 
 enum virtio_feature { /* virtio 1.2, section 6 */
 	VIRTIO_F_INDIRECT_DESC = 28,
@@ -76,6 +77,8 @@ struct virtq {
 	u16 index, size, size_max, vector;
 	u16 pushed; /* chains that publish is to show */
 	bool events;
+	int left; /* chains that the kick under way may still take; UNLIMITED: there is none */
+	struct timer again; /* what it left is looked at then */
 	u64 desc_gpa, driver_gpa, device_gpa;
 	u8 *slots; /* size_max of vq_slot_size(class) */
 	struct vq_slot *free, *held; /* held: done, to be told when the device may write again */
@@ -94,6 +97,8 @@ int virtq_init(struct virtq *vq, struct virtio *vdev, u16 index);
 void virtq_fini(struct virtq *vq);
 /* To the state after a reset: disabled, no chain under way. */
 void virtq_reset(struct virtq *vq);
+/* The driver has announced chains: the class takes them, if the queue is live. */
+void virtq_kick(struct virtq *vq);
 /* The driver has settled features, size and addresses. False: it broke the rules. */
 bool virtq_enable(struct virtq *vq);
 

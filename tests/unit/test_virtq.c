@@ -13,6 +13,7 @@ struct echo {
 	u8 config[8];
 	unsigned kicks, resets, queue_resets, readies, config_writes;
 	bool manual; /* kicks do nothing: the test pops */
+	unsigned refills; /* how often another vCPU adds a request as one is answered */
 };
 
 static struct vm vm;
@@ -48,6 +49,8 @@ static void answer(struct vq_chain *chain)
 	vq_push(chain, (u32)iov_from_buf(chain->iov + chain->nread, chain->nwrite, 0, data, len));
 }
 
+static void refill(struct virtq *vq);
+
 static void echo_kick(struct virtio *vdev, struct virtq *vq)
 {
 	struct vq_chain *chain;
@@ -55,8 +58,15 @@ static void echo_kick(struct virtio *vdev, struct virtq *vq)
 	echo_of(vdev)->kicks++;
 	if (echo_of(vdev)->manual)
 		return;
-	while ((chain = vq_pop(vq)))
+	while ((chain = vq_pop(vq))) {
 		answer(chain);
+		if (echo_of(vdev)->refills) {
+			echo_of(vdev)->refills--;
+			refill(vq);
+		}
+	}
+	if (echo_of(vdev)->refills)
+		assert_false(vq_want_kicks(vq, true)); /* a class that asks does not begin again, either */
 	vq_notify(vq);
 }
 
@@ -227,6 +237,37 @@ static void take_one(void)
 	u32 len;
 
 	assert_true(fake_used(&driver, 0, &len) >= 0);
+}
+
+/* As another vCPU may do while this one is in the device. */
+static void refill(struct virtq *vq)
+{
+	struct fake_buf bufs[4];
+
+	vq_notify(vq);
+	take_one();
+	request(bufs, 'y');
+	fake_ram_used = MIB(1);
+	fake_add(&driver, 0, bufs, 2, 2);
+}
+
+/* A kick ends, whatever the driver adds meanwhile, and what it left is seen to later. */
+static void test_endless_kick(void **state)
+{
+	enum { MANY = 1000 };
+
+	(void)state;
+	for (unsigned f = 0; f < ARRAY_SIZE(forms); f++) {
+		begin(forms[f]);
+		echo->refills = MANY;
+		echo_one();
+		assert_int_equal(echo->refills, MANY - 2 * SIZE);
+		assert_int_equal(echo->kicks, 1);
+		fake_pass(&vm.clock, 1000000000);
+		assert_int_equal(echo->refills, 0);
+		assert_int_equal(echo->kicks, MANY / (2 * SIZE) + 1);
+		take_one();
+	}
 }
 
 static void test_interrupts_wanted(void **state)
@@ -809,6 +850,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_echo, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_batch, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_endless_kick, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_interrupts_wanted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_interrupt_events, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_kicks_wanted, setup, teardown),
