@@ -178,11 +178,17 @@ static void raise(struct ahci_port *p, u32 bits)
 
 /* ---- FISes to the guest ---- */
 
+/* A wrong address is the guest's loss. */
+static void put(const struct ahci_port *p, u64 gpa, const void *data, size_t len)
+{
+	if (pci_bus_master(&p->ahci->pci))
+		dma_write(p->ahci->vm, gpa, data, len);
+}
+
 static void receive(struct ahci_port *p, unsigned offset, const u8 *fis, size_t len)
 {
-	if (p->cmd & CMD_FIS_ENABLE && pci_bus_master(&p->ahci->pci))
-		dma_write(p->ahci->vm, p->received + offset, fis,
-			len); /* a wrong address is the guest's loss */
+	if (p->cmd & CMD_FIS_ENABLE)
+		put(p, p->received + offset, fis, len);
 }
 
 static void fill_registers(const struct ata_command *c, u8 *fis)
@@ -253,8 +259,7 @@ static void store_count(const struct ahci_slot *slot)
 {
 	u32 moved = (u32)slot->command.moved;
 
-	if (pci_bus_master(&slot->port->ahci->pci))
-		dma_write(slot->port->ahci->vm, slot->header + 4, &moved, sizeof(moved));
+	put(slot->port, slot->header + 4, &moved, sizeof(moved));
 }
 
 static void fail(struct ahci_port *p, u32 bits)
@@ -283,6 +288,7 @@ static void end_queued(struct ahci_port *p, const struct ata_command *c, unsigne
 		return;
 	}
 	tell_done(p); /* those before it are not to be done again */
+	ata_note_queued_error(c);
 	set_task_file(p, c->status, c->error);
 	receive_set_bits(p, c->status, c->error, 0);
 	fail(p, IS_SET_BITS | IS_TASK_FILE);

@@ -113,14 +113,13 @@ unsigned ata_tag(const struct ata_command *c)
 
 /* ---- ends ---- */
 
-/* What log 0x10 tells about it. */
-static void note_queued_error(struct ata_command *c, u8 status, u8 error)
+void ata_note_queued_error(const struct ata_command *c)
 {
 	struct ata_drive *drive = c->drive;
 
 	drive->failed_tag = (u8)ata_tag(c);
-	drive->failed_status = status;
-	drive->failed_error = error;
+	drive->failed_status = c->status;
+	drive->failed_error = c->error;
 	memcpy(drive->failed_fis, c->fis, ATA_FIS_LEN);
 }
 
@@ -128,8 +127,6 @@ void ata_end(struct ata_command *c, u8 status, u8 error)
 {
 	c->status = status;
 	c->error = error;
-	if (status & ATA_STATUS_ERR && c->protocol == ATA_QUEUED)
-		note_queued_error(c, status, error);
 	c->drive->complete(c);
 }
 

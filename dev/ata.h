@@ -90,6 +90,8 @@ bool ata_is_queued(const struct ata_command *command);
 unsigned ata_tag(const struct ata_command *command);
 /* Begins the command; `complete` is called for it within, or later from a disk's done. */
 void ata_execute(struct ata_drive *drive, struct ata_command *command);
+/* The queued command that failed is the one that the guest is told of: log 0x10 is about it. */
+void ata_note_queued_error(const struct ata_command *command);
 
 /* ---- between ata.c and atapi.c ---- */
 

@@ -33,11 +33,14 @@ enum {
 	START = 1,
 	FIS_ENABLE = 16,
 	RUNNING = 1 << 15,
+	FIS_RUNNING = 1 << 14,
+	OVERRIDE = 8,
 	DHRS = 1,
 	PSS = 2,
 	SDBS = 8,
 	TFES = 1 << 30,
 	HBFS = 1 << 29,
+	OFS = 1 << 24,
 };
 
 static struct vm vm;
@@ -48,7 +51,16 @@ static u8 ram[RAM];
 static struct region ram_region;
 static struct fake_wire wire[PCI_INTX_LINES];
 static unsigned msis;
-static const struct engine_ops engine = {.name = "fake"};
+static bool written[RAM]; /* what the engine was told of */
+
+static void ram_written(struct vm *of, const void *start, size_t len)
+{
+	(void)of;
+	if ((const u8 *)start >= ram && (const u8 *)start < ram + RAM)
+		memset(written + ((const u8 *)start - ram), true, len);
+}
+
+static const struct engine_ops engine = {.name = "fake", .ram_written = ram_written};
 
 static void receive(void *ctx, struct msi msi)
 {
@@ -212,16 +224,25 @@ static u32 simple(u8 command, u64 lba, u16 count, u16 feature, u32 len, bool wri
 	return go();
 }
 
-/* What a driver does after an error. */
+static u32 go_on(unsigned port)
+{
+	wr(at(port, P_CI), 1);
+	return rd(at(port, P_TFD));
+}
+
+/* What a driver does after an error. A command that ends well leaves nothing of the error in the task file. */
 static void recover(unsigned port)
 {
 	wr(at(port, P_CMD), FIS_ENABLE);
 	assert_int_equal(rd(at(port, P_CMD)) & RUNNING, 0);
 	assert_int_equal(rd(at(port, P_CI)) | rd(at(port, P_SACT)), 0);
 	wr(at(port, P_SERR), ~0u);
+	wr(at(port, P_CMD), FIS_ENABLE | START);
+	lay(31, 0xe5, 0, 0, 0, 0, false);
+	wr(at(port, P_CI), BIT(31));
+	assert_int_equal(rd(at(port, P_TFD)), 0x50);
 	wr(at(port, P_IS), ~0u);
 	wr(IS, ~0u);
-	wr(at(port, P_CMD), FIS_ENABLE | START);
 }
 
 /* ---- tests ---- */
@@ -257,7 +278,8 @@ static void identify(void **state)
 	assert_int_equal(prd(P_IS), PSS);
 	assert_int_equal(moved(0), 512);
 	assert_int_equal(prd(P_CI), 0);
-	assert_int_equal(ram[RECEIVED + 0x20], 0x5f);
+	assert_memory_equal(ram + RECEIVED + 0x20, "\x5f\x60\x50\0", 4);
+	assert_memory_equal(ram + RECEIVED + 0x20 + 15, "\x50\0\2", 3);
 	fetch(w, 512);
 	for (unsigned i = 0; i < 512; i++)
 		sum += ((u8 *)w)[i];
@@ -268,9 +290,50 @@ static void identify(void **state)
 	assert_int_equal(w[75], 31);
 	assert_int_equal(w[169], 1);
 	assert_int_equal(w[106], 0x6003);
+	assert_int_equal(w[84] & w[87] & BIT(6), BIT(6)); /* FUA */
+	assert_int_equal(w[85] & 0x20, 0x20);
 	/* Short buffers get what fits. */
 	assert_int_equal(simple(0xec, 0, 0, 0, 100, false), 0x50);
 	assert_int_equal(moved(0), 100);
+	/* As the drive is set, and what the disk can. */
+	assert_int_equal(simple(0xef, 0, 0, 0x82, 0, false), 0x50);
+	disk.disk.can_discard = false;
+	assert_int_equal(simple(0xec, 0, 0, 0, 512, false), 0x50);
+	fetch(w, 512);
+	assert_int_equal(w[85] & 0x20, 0);
+	assert_int_equal(w[105] | w[169], 0);
+	/* What may only be read is not filled. */
+	memset(written, 0, sizeof(written));
+	assert_int_equal(simple(0xec, 0, 0, 0, 512, true), 0x441);
+	assert_false(written[DATA]);
+	recover(0);
+	assert_int_equal(simple(0x2f, 0, 1, 0, 100, false), 0x441); /* a log's page is whole */
+}
+
+static void sizes(void **state)
+{
+	static struct fake_disk large;
+	const u64 sectors = 0x123456789aull;
+	u16 w[256];
+
+	(void)state;
+	fake_disk_init(&large);
+	large.disk.size = sectors * 512;
+	assert_int_equal(ahci_attach(ahci, &large.disk, false, "LARGE"), 0);
+	start(2);
+	lay(0, 0xec, 0, 0, 0, 512, false);
+	assert_int_equal(go_on(2), 0x50);
+	fetch(w, 512);
+	assert_int_equal(w[60] | w[61] << 16, 0x0fffffff);
+	assert_memory_equal(w + 100, &sectors, 8);
+	lay(0, 0x27, 0, 0, 0, 0, false);
+	assert_int_equal(go_on(2), 0x50);
+	assert_memory_equal(ram + RECEIVED + 0x40 + 4, "\x99\x78\x56\x40\x34\x12\0", 7);
+	lay(0, 0xf8, 0, 0, 0, 0, false);
+	assert_int_equal(go_on(2), 0x50);
+	assert_memory_equal(ram + RECEIVED + 0x40 + 4, "\xff\xff\xff\x40\x0f\0\0", 7);
+	fake_vm_fini(&vm);
+	setup(NULL);
 }
 
 static void moves_data(void **state)
@@ -308,6 +371,58 @@ static void moves_data(void **state)
 	assert_int_equal(simple(0xef, 0, 0, 0x02, 0, false), 0x50);
 	assert_int_equal(simple(0xea, 0, 0, 0, 0, false), 0x50);
 	assert_int_equal(disk.flushes, 2);
+	assert_int_equal(simple(0xe0, 0, 0, 0, 0, false), 0x50); /* standby */
+	assert_int_equal(disk.flushes, 3);
+	disk.disk.readonly = true;
+	assert_int_equal(simple(0xea, 0, 0, 0, 0, false), 0x50);
+	assert_int_equal(disk.flushes, 3);
+}
+
+/* Counts of more than a byte, a 28-bit count of 0, and the disk's last sector. */
+static void many_sectors(void **state)
+{
+	const u32 len = 256 * 512;
+	u8 *back = malloc(len);
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		memset(ram + DATA, 0, len + 0x20000);
+		if (i < 2) {
+			assert_int_equal(simple(i ? 0xc8 : 0x25, 8, i ? 0 : 256, 0, len, false), 0x50);
+		} else {
+			lay(0, 0x60, 8, 0, 256, len, false);
+			pwr(P_SACT, 1);
+			assert_int_equal(go(), 0x50);
+			assert_int_equal(prd(P_SACT), 0);
+		}
+		fetch(back, len);
+		assert_memory_equal(back, disk.data + 8 * 512, len);
+	}
+	free(back);
+	assert_int_equal(simple(0x25, FAKE_DISK_SIZE / 512 - 1, 1, 0, 512, false), 0x50);
+	/* More room than there is data: the rest stays as it was. */
+	memset(ram + DATA + 0x20000, 0x5a, 1024);
+	assert_int_equal(simple(0x25, 0, 1, 0, 1024, false), 0x50);
+	assert_int_equal(moved(0), 512);
+	assert_int_equal(ram[DATA + 0x20000 + 512 - 6], 0x5a);
+}
+
+/* The engine hears of memory that a device has written: it may hold translations of it. */
+static void tells_the_engine(void **state)
+{
+	(void)state;
+	memset(written, 0, sizeof(written));
+	assert_int_equal(simple(0x35, 0, 3, 0, 1536, true), 0x50);
+	assert_false(written[DATA] || written[DATA + 0x20000]);
+	assert_int_equal(simple(0x25, 0, 3, 0, 1536, false), 0x50);
+	assert_true(written[DATA] && written[DATA + 5] && written[DATA + 0x20000] && written[DATA + 0x20000 + 1529]);
+	assert_false(written[DATA + 6]);
+	/* Also of a read that failed: it may have filled a part. */
+	memset(written, 0, sizeof(written));
+	disk.error = -EIO;
+	assert_int_equal(simple(0x25, 0, 3, 0, 1536, false), 0x4041);
+	assert_true(written[DATA + 0x20000 + 1529]);
+	assert_int_equal(moved(0), 0);
 }
 
 static void other_commands(void **state)
@@ -349,6 +464,14 @@ static void refuses(void **state)
 	recover(0);
 	assert_int_equal(simple(0x25, 0, 3, 0, 1024, false), 0x441); /* too little room */
 	recover(0);
+	lay(0, 0xc8, 0, 1, 0, 512, false);
+	table(0)[7] = 0; /* cylinders and heads */
+	assert_int_equal(go(), 0x441);
+	recover(0);
+	lay(0, 0x60, 0, 0, 0, 512, false); /* 65536 sectors, queued */
+	pwr(P_SACT, 1);
+	assert_int_equal(go(), 0x1041);
+	recover(0);
 	assert_int_equal(simple(0x25, 0, 1, 0, 512, true), 0x441); /* the wrong direction */
 	recover(0);
 	disk.disk.readonly = true;
@@ -381,6 +504,15 @@ static void trims(void **state)
 	assert_int_equal(simple(0x06, 0, 9, 1, 9 * 512, true), 0x441);
 	recover(0);
 	assert_int_equal(simple(0x06, 0, 1, 0, 512, true), 0x441);
+	recover(0);
+	ranges[1] = 0;
+	store(ranges, 512);
+	assert_int_equal(simple(0x06, 0, 2, 1, 512, true), 0x441); /* fewer ranges than it says */
+	recover(0);
+	assert_int_equal(simple(0x06, 0, 1, 1, 512, false), 0x441);
+	recover(0);
+	disk.disk.can_discard = false;
+	assert_int_equal(simple(0x06, 0, 1, 1, 512, true), 0x441);
 }
 
 static void queues(void **state)
@@ -410,31 +542,103 @@ static void queues(void **state)
 	assert_true(level());
 	wr(IS, 1);
 	assert_false(level());
+	/* Stable at once, if it says so. */
+	disk.hold = false;
+	lay(0, 0x61, 0, 0, 8, 4096, true);
+	table(0)[7] |= 0x80;
+	pwr(P_SACT, 1);
+	pwr(P_CI, 1);
+	assert_int_equal(disk.fuas, 1);
+}
+
+/* One of the disk's requests, the newest; it does not say yet that it has settled. */
+static void complete_newest(void)
+{
+	struct disk_request *r = disk.queued;
+
+	disk.queued = r->next;
+	fake_disk_do(&disk, r);
+}
+
+/* Queued commands and others do not mix. */
+static void does_not_mix(void **state)
+{
+	(void)state;
+	disk.hold = true;
+	lay(0, 0x25, 0, 1, 0, 512, false);
+	lay(1, 0x60, 0, 1 << 3, 1, 512, false);
+	pwr(P_CI, 1);
+	pwr(P_SACT, 2);
+	pwr(P_CI, 2);
+	assert_int_equal(disk.submits, 1);
+	fake_disk_complete(&disk);
+	assert_int_equal(disk.submits, 2);
+	assert_int_equal(prd(P_SACT), 2);
+	lay(2, 0x25, 0, 1, 0, 512, false);
+	pwr(P_CI, 4);
+	assert_int_equal(disk.submits, 2);
+	fake_disk_complete(&disk);
+	assert_int_equal(prd(P_SACT), 0);
+	assert_int_equal(disk.submits, 3);
+	fake_disk_complete(&disk);
+	assert_int_equal(prd(P_CI), 0);
+}
+
+/* What was done before the port was stopped is not told afterwards: the tag is another command's. */
+static void forgets_the_done(void **state)
+{
+	(void)state;
+	disk.hold = true;
+	lay(0, 0x60, 0, 0, 1, 512, false);
+	pwr(P_SACT, 1);
+	pwr(P_CI, 1);
+	complete_newest();
+	recover(0);
+	for (unsigned slot = 0; slot < 2; slot++) {
+		lay(slot, 0x60, 0, (u16)(slot << 3), 1, 512, false);
+		pwr(P_SACT, 1u << slot);
+		pwr(P_CI, 1u << slot);
+	}
+	complete_newest();
+	disk_settled(&disk.disk);
+	assert_int_equal(prd(P_SACT), 1);
+	fake_disk_complete(&disk);
+	assert_int_equal(prd(P_SACT), 0);
 }
 
 static void a_queued_command_fails(void **state)
 {
-	u8 page[512];
+	u8 page[512], sum = 0;
 
 	(void)state;
 	disk.hold = true;
 	for (unsigned slot = 3; slot < 6; slot++) {
-		lay(slot, 0x60, slot == 4 ? FAKE_DISK_SIZE / 512 : slot, (u16)(slot << 3), 1, 512, false);
+		lay(slot, 0x60, slot == 4 ? 0x060504030201 : slot, (u16)(slot << 3), 1, 512, false);
 		pwr(P_SACT, 1u << slot);
 		pwr(P_CI, 1u << slot);
 	}
 	assert_true(prd(P_IS) & TFES);
 	assert_int_equal(prd(P_TFD), 0x1041);
-	assert_int_equal(prd(P_SACT) & 0x10, 0x10);
+	assert_memory_equal(ram + RECEIVED + 0x58, "\xa1\x40\x41\x10\0\0\0\0", 8);
+	/* The port stands still: nothing begins, and what ends is not told, not even another error. */
+	assert_int_equal(prd(P_SACT), 0x38);
+	assert_int_equal(disk.submits, 1);
+	disk.error = -EIO;
 	fake_disk_complete(&disk);
-	assert_int_equal(prd(P_SACT) & 0x10, 0x10);
+	assert_int_equal(prd(P_SACT), 0x38);
+	assert_int_equal(prd(P_TFD), 0x1041);
 	recover(0);
+	disk.error = 0;
 	disk.hold = false;
 	assert_int_equal(simple(0x2f, 0x10, 1, 0, 512, false), 0x50);
 	fetch(page, 512);
 	assert_int_equal(page[0], 4);
 	assert_int_equal(page[2], 0x41);
 	assert_int_equal(page[3], 0x10);
+	assert_memory_equal(page + 4, "\1\2\3\x40\4\5\6", 7);
+	for (unsigned i = 0; i < 512; i++)
+		sum += page[i];
+	assert_int_equal(sum, 0);
 	/* The rules of queueing: the tag is the slot, and is announced. */
 	lay(2, 0x60, 0, 3 << 3, 1, 512, false);
 	pwr(P_SACT, 4);
@@ -461,6 +665,7 @@ static void one_at_a_time(void **state)
 	}
 	assert_int_equal(disk.submits, 4);
 	assert_int_equal(prd(P_IS), DHRS);
+	assert_int_equal(prd(P_CMD) >> 8 & 31, 3); /* the last one */
 }
 
 static void resets(void **state)
@@ -472,6 +677,7 @@ static void resets(void **state)
 		pwr(P_CI, 1);
 		lay(1, 0x60, 0, 1 << 3, 1, 512, false);
 		assert_int_equal(prd(P_CI), 1);
+		pwr(P_IS, ~0u);
 		switch (kind) {
 		case 0:
 			pwr(P_CMD, FIS_ENABLE);
@@ -480,6 +686,8 @@ static void resets(void **state)
 			pwr(P_SCTL, 0x301);
 			assert_int_equal(prd(P_SSTS), 0);
 			assert_int_equal(prd(P_TFD), 0x7f);
+			pwr(P_CMD, START | FIS_ENABLE | OVERRIDE);
+			assert_int_equal(prd(P_TFD), 0x77);
 			pwr(P_SCTL, 0x300);
 			assert_int_equal(prd(P_SSTS), 0x133);
 			assert_true(prd(P_SERR) & BIT(26));
@@ -490,6 +698,7 @@ static void resets(void **state)
 			assert_int_equal(rd(GHC), 0x80000000);
 			assert_int_equal(prd(0), LIST); /* stays (10.4.3) */
 			assert_int_equal(prd(8), RECEIVED);
+			assert_int_equal(rd(IS), 0);
 			break;
 		default:
 			pci_function_reset(ahci_function(ahci));
@@ -500,6 +709,7 @@ static void resets(void **state)
 		}
 		assert_null(disk.queued);
 		assert_int_equal(prd(P_CI), 0);
+		assert_int_equal(prd(P_IS) & DHRS, 0); /* of what is dropped nobody hears */
 		assert_int_equal(prd(P_SIG), 0x101);
 		disk.hold = false;
 		start(0);
@@ -509,15 +719,48 @@ static void resets(void **state)
 	lay(0, 0, 0, 0, 0, 0, false);
 	table(0)[1] = 0;
 	table(0)[15] = 4;
-	pwr(P_CI, 1);
-	table(0)[15] = 0;
 	pwr(P_IS, ~0u);
+	ram[RECEIVED + 0x40] = 0;
+	pwr(P_CI, 1);
+	assert_int_equal(prd(P_IS) | ram[RECEIVED + 0x40], 0);
+	table(0)[15] = 0;
 	pwr(P_CI, 1);
 	assert_int_equal(prd(P_CI), 0);
+	assert_int_equal(prd(P_IS), 0); /* no interrupt */
 	assert_int_equal(prd(P_SIG), 0x101);
-	assert_int_equal(ram[RECEIVED + 0x40], 0x34);
-	assert_int_equal(ram[RECEIVED + 0x41], 0); /* no interrupt */
-	assert_int_equal(prd(P_IS), 0);
+	assert_memory_equal(ram + RECEIVED + 0x40, "\x34\0\x50\1\1\0\0\0", 8);
+	ram[RECEIVED + 0x40] = 0;
+	pwr(P_CI, 1); /* the second half alone is none */
+	assert_int_equal(ram[RECEIVED + 0x40], 0);
+}
+
+/* While the port is stopped it takes nothing; received FISes go where they are allowed to. */
+static void stopped(void **state)
+{
+	(void)state;
+	pwr(P_CMD, 0);
+	assert_int_equal(prd(P_CMD) & (RUNNING | FIS_RUNNING), 0);
+	pwr(P_SACT, 1);
+	pwr(P_CI, 1);
+	assert_int_equal(prd(P_CI) | prd(P_SACT), 0);
+	pwr(P_CMD, START);
+	memset(ram + RECEIVED, 0, 256);
+	assert_int_equal(simple(0xe5, 0, 0, 0, 0, false), 0x50);
+	assert_int_equal(ram[RECEIVED + 0x40], 0);
+	pwr(P_CMD, START | FIS_ENABLE);
+	assert_int_equal(prd(P_CMD) & (RUNNING | FIS_RUNNING), RUNNING | FIS_RUNNING);
+	assert_int_equal(simple(0x25, 0x060504030201, 0x302, 0, 512, false), 0x1041);
+	assert_memory_equal(ram + RECEIVED + 0x40, "\x34\x40\x41\x10\1\2\3\x40\4\5\6\0\2\3", 14);
+	assert_int_equal(prd(P_CI), 1); /* the one that failed */
+	recover(0);
+	/* Not without leave to master the bus, whatever ends then. */
+	disk.hold = true;
+	simple(0x25, 0, 1, 0, 512, false);
+	memset(ram + RECEIVED, 0, 256);
+	pci_function_write(ahci_function(ahci), 4, 2, 3);
+	fake_disk_complete(&disk);
+	assert_int_equal(ram[RECEIVED + 0x40], 0);
+	assert_int_equal(moved(0), 0);
 }
 
 static void wrong_layouts(void **state)
@@ -533,7 +776,15 @@ static void wrong_layouts(void **state)
 	pwr(P_CI, 1);
 	assert_true(prd(P_IS) & HBFS);
 	recover(0);
-	header(0, 0, 65535);
+	lay(0, 0x25, 0, 4, 0, 2048, false);
+	for (unsigned i = 0; i < 1025; i++)
+		entry(0, i, DATA + 2 * i, 2);
+	header(0, 0, 1025);
+	pwr(P_CI, 1);
+	assert_true(prd(P_IS) & HBFS);
+	recover(0);
+	lay(0, 0x25, 0, 1, 0, 512, false);
+	ram[LIST] = 1; /* a FIS of one word */
 	pwr(P_CI, 1);
 	assert_true(prd(P_IS) & HBFS);
 	recover(0);
@@ -638,6 +889,75 @@ static void without_a_link(void **state)
 	assert_int_equal(prd(P_CI), 0);
 }
 
+/* Scatter lists as they may be. */
+static void right_layouts(void **state)
+{
+	u8 *late = ram + RAM - 0x100;
+	u64 place = RAM - 0x100 + 7; /* its low bits do not count */
+
+	(void)state;
+	lay(0, 0x25, 8, 128, 0, 512, false);
+	for (unsigned i = 0; i < 128; i++)
+		entry(0, i, DATA + i * 1024, 512 | BIT(31)); /* an interrupt that nobody needs */
+	header(0, 0, 128);
+	assert_int_equal(go(), 0x50);
+	for (unsigned i = 0; i < 128; i++)
+		assert_memory_equal(ram + DATA + i * 1024, disk.data + (8 + i) * 512, 512);
+	/* A table at memory's end. */
+	lay(0, 0x25, 3, 1, 0, 512, false);
+	memcpy(late, table(0), 0x100);
+	memcpy(ram + LIST + 8, &place, 8);
+	assert_int_equal(go(), 0x50);
+	assert_int_equal(ram[DATA], disk.data[3 * 512]);
+}
+
+/* Memory beside the RAM that may only be read: a ROM. */
+static void read_only_memory(void **state)
+{
+	static u8 rom[PAGE_SIZE];
+	struct region region = {.name = "rom", .base = RAM, .size = sizeof(rom), .host = rom, .direct = DIRECT_READ};
+
+	(void)state;
+	memset(rom, 0x77, sizeof(rom));
+	assert_int_equal(space_add(&vm.mem, &region), 0);
+	lay(0, 0x35, 1, 1, 0, 512, true);
+	entry(0, 0, RAM, 512);
+	header(0, 1 << 6, 1);
+	assert_int_equal(go(), 0x50);
+	assert_memory_equal(disk.data + 512, rom, 512);
+	lay(0, 0x25, 2, 1, 0, 512, false);
+	entry(0, 0, RAM, 512);
+	header(0, 0, 1);
+	pwr(P_CI, 1);
+	assert_true(prd(P_IS) & HBFS);
+	assert_int_equal(rom[0], 0x77);
+	recover(0);
+	/* Pieces that each lie in both memories are more than a command has room for. */
+	lay(0, 0x35, 0, 1, 0, 512, true);
+	for (unsigned i = 0; i < 1024; i++)
+		entry(0, i, RAM - 2, 4);
+	header(0, 1 << 6, 1024);
+	pwr(P_CI, 1);
+	assert_true(prd(P_IS) & OFS);
+	space_remove(&vm.mem, &region);
+}
+
+static void masks(void **state)
+{
+	(void)state;
+	pwr(P_IE, 0);
+	simple(0x25, 0, 1, 0, 512, false);
+	assert_int_equal(prd(P_IS), DHRS);
+	assert_int_equal(rd(IS), 0);
+	assert_false(level());
+	wr(GHC, 0);
+	pwr(P_IE, DHRS);
+	assert_int_equal(rd(IS), 1);
+	assert_false(level());
+	wr(GHC, 2);
+	assert_true(level());
+}
+
 static void messages(void **state)
 {
 	struct pci_function *fn = ahci_function(ahci);
@@ -658,6 +978,21 @@ static void messages(void **state)
 	assert_int_equal(msis, 2);
 	simple(0x25, 0, 1, 0, 512, false);
 	assert_int_equal(msis, 3);
+	/* Another port has something, too: once one is acknowledged, the other is told again. */
+	lay(0, 0xa1, 0, 0, 0, 512, false);
+	go_on(1);
+	assert_int_equal(rd(IS), 3);
+	assert_int_equal(msis, 4);
+	pwr(P_IS, ~0u);
+	wr(IS, 1);
+	assert_int_equal(msis, 5);
+	/* Switched off, and on again. */
+	wr(GHC, 0);
+	wr(IS, 2);
+	wr(IS, 1);
+	assert_int_equal(msis, 5);
+	wr(GHC, 2);
+	assert_int_equal(msis, 6);
 }
 
 /* ---- the CD-ROM ---- */
@@ -691,7 +1026,12 @@ static void disc_commands(void **state)
 
 	(void)state;
 	assert_int_equal(PACKET(0, 0x00), 0x50);
+	assert_int_equal(PACKET(36, 0x12, 0, 0, 0, 5), 0x50); /* no more than it asks for */
+	assert_int_equal(moved(0), 5);
 	assert_int_equal(PACKET(36, 0x12, 0, 0, 0, 36), 0x50);
+	header(0, 0, 2);
+	assert_int_equal(go_on(1), 0x50); /* without a packet: not the one before */
+	assert_int_equal(moved(0), 0);
 	fetch(data, 36);
 	assert_int_equal(data[0], 5);
 	assert_memory_equal(data + 8, "MULLION ", 8);
@@ -706,6 +1046,9 @@ static void disc_commands(void **state)
 	assert_int_equal(PACKET(20, 0x43, 0, 0, 0, 0, 0, 0, 0, 20), 0x50);
 	fetch(data, 20);
 	assert_memory_equal(data, "\0\x12\1\1\0\x14\1\0\0\0\0\0\0\x14\xaa\0\0\0\2\0", 20);
+	assert_int_equal(PACKET(20, 0x43, 2, 0, 0, 0, 0, 0, 0, 20), 0x50);
+	fetch(data, 20);
+	assert_memory_equal(data + 8, "\0\0\2\0\0\x14\xaa\0\0\0\x08\x3e", 12); /* minutes, seconds, frames */
 	assert_int_equal(PACKET(12, 0x43, 2, 1, 0, 0, 0, 0, 0, 12), 0x50);
 	assert_int_equal(PACKET(64, 0x5a, 0, 0x3f, 0, 0, 0, 0, 0, 64), 0x50);
 	assert_int_equal(moved(0), 8 + 8 + 22);
@@ -721,9 +1064,29 @@ static void disc_commands(void **state)
 	assert_int_equal(data[0] | data[1] << 8, 0x8580);
 }
 
+/* The same, with a buffer that may only be read. */
+static u32 packet_from_host(u8 op, u8 n)
+{
+	lay(0, 0xa0, 0, 0, 1, 2048, true);
+	memset(table(0) + 0x40, 0, 16);
+	table(0)[0x40] = op;
+	table(0)[0x44] = table(0)[0x48] = n;
+	header(0, 1 << 5 | 1 << 6, 2);
+	return go_on(1);
+}
+
 static void disc_errors(void **state)
 {
 	(void)state;
+	assert_int_equal(packet_from_host(0x12, 36), 0x5441);
+	assert_sense(5, 0x24);
+	assert_int_equal(packet_from_host(0x28, 1), 0x5441);
+	assert_sense(5, 0x24);
+	assert_int_equal(disc.submits, 0);
+	assert_int_equal(PACKET(0, 0x2a), 0x5441);
+	recover(1);
+	assert_int_equal(PACKET(0, 0x00), 0x50); /* ends well: what was is forgotten */
+	assert_sense(0, 0);
 	assert_int_equal(PACKET(2048, 0x28, 0, 0, 0, 2, 0, 0, 0, 1), 0x5441);
 	assert_sense(5, 0x21);
 	assert_int_equal(PACKET(2048, 0x28, 0, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff), 0x5441);
@@ -792,18 +1155,27 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(registers, setup, teardown),
 		cmocka_unit_test_setup_teardown(identify, setup, teardown),
+		cmocka_unit_test_setup_teardown(sizes, setup, teardown),
 		cmocka_unit_test_setup_teardown(moves_data, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_sectors, setup, teardown),
+		cmocka_unit_test_setup_teardown(tells_the_engine, setup, teardown),
 		cmocka_unit_test_setup_teardown(other_commands, setup, teardown),
 		cmocka_unit_test_setup_teardown(refuses, setup, teardown),
 		cmocka_unit_test_setup_teardown(trims, setup, teardown),
 		cmocka_unit_test_setup_teardown(queues, setup, teardown),
+		cmocka_unit_test_setup_teardown(does_not_mix, setup, teardown),
+		cmocka_unit_test_setup_teardown(forgets_the_done, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_queued_command_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_at_a_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(resets, setup, teardown),
+		cmocka_unit_test_setup_teardown(stopped, setup, teardown),
 		cmocka_unit_test_setup_teardown(wrong_layouts, setup, teardown),
 		cmocka_unit_test_setup_teardown(current_slot, setup, teardown),
 		cmocka_unit_test_setup_teardown(done_before_an_error, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_a_link, setup, teardown),
+		cmocka_unit_test_setup_teardown(right_layouts, setup, teardown),
+		cmocka_unit_test_setup_teardown(read_only_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(masks, setup, teardown),
 		cmocka_unit_test_setup_teardown(messages, setup, teardown),
 		cmocka_unit_test_setup_teardown(disc_commands, setup, teardown),
 		cmocka_unit_test_setup_teardown(disc_errors, setup, teardown),
