@@ -279,7 +279,7 @@ static void add_express(struct pci_function *fn)
 	pci_config_set(fn, fn->express + PCI_EXP_FLAGS, 2, 2); /* version */
 	pci_config_set(fn, fn->express + PCI_EXP_DEVCAP, 4, PCI_EXP_DEVCAP_RBER | PCI_EXP_DEVCAP_FLR);
 	pci_config_set(fn, fn->express + PCI_EXP_DEVCTL, 2, DEVCTL_RESET);
-	/* Starting an FLR is a write that never stays: express_written clears it. */
+	/* Starting an FLR is a write that never stays: the reset takes it back. A bridge has another bit there. */
 	pci_config_writable(fn, fn->express + PCI_EXP_DEVCTL, 2, DEVCTL_WRITABLE | PCI_EXP_DEVCTL_BCR_FLR);
 	fn->clear_on_1[fn->express + PCI_EXP_DEVSTA] = DEVSTA_CLEAR;
 	pci_config_set(fn, fn->express + PCI_EXP_DEVCAP2, 4, PCI_EXP_DEVCAP2_COMP_TMOUT_DIS);
@@ -289,13 +289,8 @@ static void add_express(struct pci_function *fn)
 /* True: it was a function-level reset, and nothing of the write is left. */
 static bool express_written(struct pci_function *fn)
 {
-	unsigned control = fn->express + PCI_EXP_DEVCTL;
-
-	if (!fn->express || !(pci_config_get(fn, control, 2) & PCI_EXP_DEVCTL_BCR_FLR))
+	if (!fn->express || !(pci_config_get(fn, fn->express + PCI_EXP_DEVCTL, 2) & PCI_EXP_DEVCTL_BCR_FLR))
 		return false;
-	pci_config_set(fn, control, 2, pci_config_get(fn, control, 2) & ~(u32)PCI_EXP_DEVCTL_BCR_FLR);
-	if (!(pci_config_get(fn, fn->express + PCI_EXP_DEVCAP, 4) & PCI_EXP_DEVCAP_FLR))
-		return false; /* a bridge: there it is another bit */
 	pci_function_reset(fn);
 	return true;
 }

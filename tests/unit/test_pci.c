@@ -203,6 +203,11 @@ static void test_ecam(void **state)
 	space_write(&vm.mem, PCI_ECAM_BASE, 4, 0);
 	assert_int_equal(space_read(&vm.mem, PCI_ECAM_BASE, 4), 0x29c08086);
 	assert_int_equal(pci_ecam_read(host, 1, 4), 0xffffffff); /* not aligned */
+	/* The bridge is as it is. */
+	space_write(&vm.mem, PCI_ECAM_BASE + PCI_COMMAND, 2, 0);
+	space_write(&vm.mem, PCI_ECAM_BASE + PCI_INTERRUPT_LINE, 1, 0x55);
+	assert_int_equal(space_read(&vm.mem, PCI_ECAM_BASE + PCI_COMMAND, 2), PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	assert_int_equal(space_read(&vm.mem, PCI_ECAM_BASE + PCI_INTERRUPT_LINE, 1), 0);
 }
 
 static void test_reset_control(void **state)
@@ -232,6 +237,8 @@ static void test_plug(void **state)
 	assert_int_equal(get(a, PCI_HEADER_TYPE, 1), 0x80); /* b is beside it */
 	assert_int_equal(get(b, PCI_HEADER_TYPE, 1), 0);
 	assert_int_equal(get(b, PCI_INTERRUPT_PIN, 1), 3);
+	host->dev.ops->reset(&host->dev);
+	assert_int_equal(get(a, PCI_HEADER_TYPE, 1), 0x80);
 	assert_int_equal(pci_plug(host, &c->pci, PCI_DEVFN(1, 2)), -EBUSY);
 	pci_function_fini(&c->pci);
 	free(c);
@@ -285,6 +292,22 @@ static void test_sizing(void **state)
 	assert_int_equal(get(t, PCI_ROM_ADDRESS + 1, 1), 0xf0);
 	set(t, PCI_VENDOR_ID, 4, 0);
 	assert_int_equal(get(t, PCI_VENDOR_ID, 4), 0x12341af4);
+	pci_ecam_write(host, ecam(t->pci.devfn, PCI_BASE_ADDRESS_3 + 2) - PCI_ECAM_BASE, 4, 0); /* not aligned */
+	assert_int_equal(get(t, PCI_BASE_ADDRESS_3, 4), 0xfffff000);
+}
+
+/* Taken out, it is nowhere. */
+static void test_unplug(void **state)
+{
+	struct thing *t = plug(PCI_ANY);
+
+	(void)state;
+	set(t, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	set(t, PCI_BASE_ADDRESS_3, 4, 0xd0000000);
+	assert_int_equal(space_read(&vm.mem, 0xd0000010, 2), 0x5a10);
+	pci_bus_unplug(&t->pci);
+	assert_int_equal(space_read(&vm.mem, 0xd0000010, 2), 0xffff);
+	t->pci.dev.ops->free(&t->pci.dev);
 }
 
 static void test_moving(void **state)
@@ -521,6 +544,16 @@ static void test_msi(void **state)
 	assert_int_equal(msis, 1);
 	assert_int_equal(seen_msi.addr, 0xfee01000);
 	assert_int_equal(seen_msi.data, 0x4042);
+	set(t, msi + PCI_MSI_FLAGS, 2, PCI_MSI_FLAGS_ENABLE | 1 << 4);
+	assert_true(pci_send_msi(&t->pci, 3)); /* two are enabled: they share */
+	assert_int_equal(seen_msi.data, 0x4043);
+	set(t, msi + PCI_MSI_DATA_64, 2, 0x4040);
+	assert_true(pci_send_msi(&t->pci, 2));
+	assert_int_equal(seen_msi.data, 0x4040);
+	assert_true(pci_send_msi(&t->pci, 3));
+	assert_int_equal(seen_msi.data, 0x4041);
+	set(t, msi + PCI_MSI_FLAGS, 2, PCI_MSI_FLAGS_ENABLE | 7 << 4);
+	msis = 1;
 	set(t, msi + PCI_MSI_MASK_64, 4, 0xf);
 	pci_send_msi(&t->pci, 1);
 	assert_int_equal(msis, 1);
@@ -533,10 +566,19 @@ static void test_msi(void **state)
 	set(t, PCI_COMMAND, 2, 0);
 	assert_true(pci_send_msi(&t->pci, 1));
 	set(t, PCI_COMMAND, 2, PCI_COMMAND_MASTER);
-	set(t, msi + PCI_MSI_ADDRESS_HI, 4, 1);
+	/* What is pending waits until it is switched on again. */
+	pci_send_msi(&t->pci, 0);
+	set(t, msi + PCI_MSI_MASK_64, 4, 0xf);
+	msis = 2;
+	pci_send_msi(&t->pci, 0);
+	set(t, msi + PCI_MSI_FLAGS, 2, 0);
 	set(t, msi + PCI_MSI_MASK_64, 4, 0);
-	assert_true(pci_send_msi(&t->pci, 0));
 	assert_int_equal(msis, 2);
+	set(t, msi + PCI_MSI_FLAGS, 2, PCI_MSI_FLAGS_ENABLE);
+	assert_int_equal(msis, 3);
+	set(t, msi + PCI_MSI_ADDRESS_HI, 4, 1);
+	assert_true(pci_send_msi(&t->pci, 0));
+	assert_int_equal(msis, 3);
 }
 
 static void vector_set(u64 table, unsigned vector, u32 data_word, u32 control)
@@ -588,8 +630,21 @@ static void test_msix(void **state)
 	set(t, t->pci.msi + PCI_MSI_FLAGS, 2, PCI_MSI_FLAGS_ENABLE);
 	pci_send_msi(&t->pci, 1);
 	assert_int_equal(seen_msi.data, 0x4051);
+	space_write(&vm.mem, table + 12, 4, 0xffffffff);
+	assert_int_equal(space_read(&vm.mem, table + 12, 4), 1); /* one bit of the control word */
+	pci_send_msi(&t->pci, 0);
+	assert_int_equal(space_read(&vm.mem, table + pba, 8), 1);
+	assert_int_equal(space_read(&vm.mem, table + pba + 256, 8), 0); /* 2048 bits, and no more */
 	host->dev.ops->reset(&host->dev);
 	assert_false(pci_msix_on(&t->pci));
+	/* Nothing of the table is left, nor of what was pending. */
+	set(t, PCI_BASE_ADDRESS_4, 4, (u32)table);
+	set(t, PCI_COMMAND, 2, PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(space_read(&vm.mem, table + 16 * i, 8), 0);
+		assert_int_equal(space_read(&vm.mem, table + 16 * i + 8, 8), BIT(32));
+	}
+	assert_int_equal(space_read(&vm.mem, table + pba, 8), 0);
 }
 
 /* ---- what firmware would have done ---- */
@@ -616,6 +671,18 @@ static void test_assign(void **state)
 		host->dev.ops->reset(&host->dev);
 		assert_int_equal(get(a, PCI_BASE_ADDRESS_0, 4), 0xc);
 	}
+}
+
+/* A BAR is aligned to its size, wherever the window begins. */
+static void test_assign_aligned(void **state)
+{
+	struct thing *t = plug(PCI_ANY);
+
+	(void)state;
+	host->wiring.mem32.base += 0x1000;
+	pci_assign(host);
+	assert_int_equal(get(t, PCI_BASE_ADDRESS_0, 4), 0xc001000c);
+	assert_int_equal(space_read(&vm.mem, 0xc0010010, 2), 0x5a10);
 }
 
 static struct thing *plug_big(enum pci_bar_kind kind, u64 size)
@@ -653,7 +720,7 @@ int main(void)
 		TEST(test_ports), TEST(test_ecam), TEST(test_reset_control), TEST(test_plug),
 		TEST(test_wrong_bars), TEST(test_sizing), TEST(test_moving), TEST(test_hostile_places),
 		TEST(test_rom), TEST(test_power), TEST(test_sleep), TEST(test_capabilities), TEST(test_reset), TEST(test_intx),
-		TEST(test_msi), TEST(test_msix), TEST(test_assign), TEST(test_assign_big),
+		TEST(test_msi), TEST(test_msix), TEST(test_unplug), TEST(test_assign), TEST(test_assign_aligned), TEST(test_assign_big),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

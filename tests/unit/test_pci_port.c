@@ -237,6 +237,21 @@ static void windows(void **state)
 	assert_int_equal(space_read(&vm.mem, ecam(7, PCI_DEVFN(1, 0), 0), 4), 0xffffffff);
 }
 
+/* A BAR that begins in a window and ends behind it is not reached. */
+static void partly_forwarded(void **state)
+{
+	struct thing *t = make(MIB(2));
+
+	(void)state;
+	assert_int_equal(pci_hot_plug(port, &t->pci), 0);
+	pci_assign(host);
+	assert_int_equal(get(PCI_BASE_ADDRESS_2, 4), 0xc000000c);
+	port_set(PCI_MEMORY_BASE, 4, 0xc010c000);
+	assert_true(t->pci.bar[2].mapped);
+	port_set(PCI_MEMORY_BASE, 4, 0xc000c000);
+	assert_false(t->pci.bar[2].mapped);
+}
+
 static void masters(void **state)
 {
 	struct thing *t = make(MIB(1));
@@ -287,6 +302,16 @@ static void wires(void **state)
 	assert_int_equal(events(), PCI_EXP_SLTSTA_DLLSC);
 }
 
+/* What starts an FLR elsewhere is another bit of a bridge's. */
+static void has_no_flr(void **state)
+{
+	(void)state;
+	pci_assign(host);
+	port_set(CAP(PCI_EXP_DEVCTL), 2, port_get(CAP(PCI_EXP_DEVCTL), 2) | PCI_EXP_DEVCTL_BCR_FLR);
+	assert_int_equal(port_get(CAP(PCI_EXP_DEVCTL), 2) & PCI_EXP_DEVCTL_BCR_FLR, 0);
+	assert_int_equal(port_get(PCI_PRIMARY_BUS, 4), 0x010100);
+}
+
 static void comes_and_goes(void **state)
 {
 	(void)state;
@@ -299,6 +324,8 @@ static void comes_and_goes(void **state)
 		msis = 0;
 		assert_int_equal(pci_hot_plug(port, &t->pci), 0);
 		assert_int_equal(msis, 1);
+		port_set(PCI_BRIDGE_CONTROL, 2, 0);
+		assert_int_equal(msis, 1); /* told once, however long it takes him */
 		assert_int_equal(pci_hot_plug(port, &other->pci), -EBUSY);
 		other->pci.dev.ops->free(&other->pci.dev);
 		assert_int_equal(events(), PCI_EXP_SLTSTA_PDC | PCI_EXP_SLTSTA_DLLSC);
@@ -324,6 +351,19 @@ static void comes_and_goes(void **state)
 		assert_int_equal(space_read(&vm.mem, 0xc0000010, 2), 0xffff);
 		assert_int_equal(pci_hot_unplug(port, went, &gone), -ENODEV);
 	}
+}
+
+static void asks_for_no_interrupts(void **state)
+{
+	struct thing *t = make(MIB(1));
+
+	(void)state;
+	pci_assign(host);
+	drive();
+	port_set(CAP(PCI_EXP_SLTCTL), 2, port_get(CAP(PCI_EXP_SLTCTL), 2) & ~(u32)PCI_EXP_SLTCTL_HPIE);
+	assert_int_equal(pci_hot_plug(port, &t->pci), 0);
+	assert_int_equal(msis, 0);
+	assert_int_equal(events(), PCI_EXP_SLTSTA_PDC | PCI_EXP_SLTSTA_DLLSC);
 }
 
 /* The guest's own switch takes nothing away until somebody asks. */
@@ -361,8 +401,10 @@ static void used_in_the_dark(void **state)
 	assert_int_equal(pci_hot_unplug(port, went, &gone), 0);
 	assert_int_equal(fake_seen.map_changes + gone, 0);
 	assert_int_equal(space_read(&vm.mem, 0xc0000010, 2), 0x5a10);
+	assert_int_equal(resets, 0);
 	assert_true(events() & PCI_EXP_SLTSTA_ABP);
 	assert_int_equal(gone, 1); /* he has written to the slot */
+	assert_int_equal(resets, 1);
 }
 
 /* A guest that does not listen loses the function at its next reset. */
@@ -419,6 +461,22 @@ static void many_ports(void **state)
 	assert_true(t->pci.bar[2].mapped && t->pci.bar[0].mapped);
 }
 
+/* A port forwards high addresses only to what may be prefetched; another BAR that has no place below stays nowhere. */
+static void no_place_behind_a_port(void **state)
+{
+	static const struct pci_ident id = {.vendor = 0x1af4, .device = 0x1234, .class = 0xff0000};
+	struct thing *t = calloc(1, sizeof(*t));
+
+	(void)state;
+	assert_int_equal(pci_function_init(&t->pci, &vm, "thing", &id, &thing_ops), 0);
+	t->mem = (struct region){.name = "thing", .ops = &thing_region, .dev = &t->pci.dev};
+	assert_int_equal(pci_add_bar(&t->pci, 0, PCI_BAR_MEM64, MIB(512), &t->mem), 0);
+	assert_int_equal(pci_hot_plug(port, &t->pci), 0);
+	pci_assign(host);
+	assert_int_equal(get(PCI_BASE_ADDRESS_0, 4) & ~15u, 0);
+	assert_int_equal(get(PCI_BASE_ADDRESS_1, 4), 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -426,6 +484,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(there_at_boot), TEST(windows), TEST(masters), TEST(wires), TEST(comes_and_goes),
 		TEST(switched_off_by_the_guest), TEST(used_in_the_dark), TEST(leaves_at_a_reset), TEST(ends_with_a_wire), TEST(many_ports),
+		TEST(partly_forwarded), TEST(has_no_flr), TEST(asks_for_no_interrupts), TEST(no_place_behind_a_port),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
