@@ -90,6 +90,29 @@ static u8 go(const struct request *r)
 	return fake_ram[r->status];
 }
 
+static struct request late;
+
+static void come_late(void)
+{
+	late = make(0, IN, 7, 512, false);
+}
+
+/* What comes while a kick is served is found, though nobody kicks. */
+static void test_late_request(void **state)
+{
+	struct request r;
+	u32 len;
+
+	(void)state;
+	begin(F_ALL | FAKE_EVENTS);
+	fake_come_late(virtio_queue(blk, 0), come_late);
+	r = make(0, IN, 5, 512, false);
+	fake_kick(&driver, 0);
+	assert_int_equal(fake_used(&driver, 0, &len), late.id); /* the fake disk does the last one first */
+	assert_int_equal(fake_used(&driver, 0, &len), r.id);
+	assert_memory_equal(fake_ram + late.data, disk.data + 7 * 512, 512);
+}
+
 static u8 range(u32 type, u64 sector, u32 count, u32 flags)
 {
 	struct request r = make(0, type, 0, 16, true);
@@ -154,6 +177,16 @@ static void test_other_requests(void **state)
 	assert_int_equal(range(DISCARD, 8, 0xffffffff, 0), IOERR);
 	r = make(0, 99, 0, 0, true);
 	assert_int_equal(go(&r), UNSUPP);
+	/* One range, whole, and no longer than it may be. */
+	for (u32 len = 8; len <= 32; len += 24) {
+		r = make(0, DISCARD, 0, len, true);
+		fill(&r, (u32[8]){8, 0, 9, 0, 8, 0, 9, 0});
+		assert_int_equal(go(&r), IOERR);
+	}
+	disk.disk.size = GIB(4);
+	assert_int_equal(range(DISCARD, 8, 1 << 22, 0), OK);
+	assert_int_equal(range(DISCARD, 8, (1 << 22) + 1, 0), IOERR);
+	disk.disk.size = FAKE_DISK_SIZE;
 	begin(0);
 	assert_int_equal(range(DISCARD, 8, 9, 0), UNSUPP);
 }
@@ -304,7 +337,11 @@ static void test_write_cache(void **state)
 	r = make(0, OUT, 0, 512, true);
 	assert_int_equal(go(&r), OK);
 	assert_int_equal(disk.fuas, 1);
+	assert_int_equal(range(ZEROES, 4, 2, 0), OK);
+	assert_int_equal(disk.fuas, 2);
+	disk.fuas = 1;
 	fake_write(&driver, VIRTIO_CONFIG + 32, 1, 1);
+	assert_int_equal(range(ZEROES, 4, 2, 0), OK);
 	r = make(0, OUT, 0, 512, true);
 	assert_int_equal(go(&r), OK);
 	assert_int_equal(disk.fuas, 1);
@@ -313,6 +350,13 @@ static void test_write_cache(void **state)
 	assert_int_equal(fake_read(&driver, VIRTIO_CONFIG, 4), FAKE_DISK_SIZE / 512);
 	begin(0);
 	assert_int_equal(fake_read(&driver, VIRTIO_CONFIG + 32, 1), 0);
+	r = make(0, OUT, 0, 512, true);
+	assert_int_equal(go(&r), OK);
+	assert_int_equal(disk.fuas, 2);
+	/* Who has not asked for the switch has none. */
+	begin(F_FLUSH);
+	fake_write(&driver, VIRTIO_CONFIG + 32, 1, 0);
+	assert_int_equal(fake_read(&driver, VIRTIO_CONFIG + 32, 1), 1);
 	r = make(0, OUT, 0, 512, true);
 	assert_int_equal(go(&r), OK);
 	assert_int_equal(disk.fuas, 2);
@@ -338,6 +382,14 @@ static void test_readonly(void **state)
 	r = make(0, FLUSH, 0, 0, true);
 	assert_int_equal(go(&r), OK);
 	assert_int_equal(disk.submits, 1);
+	/* Nor is anything else changed, if it was offered. */
+	blk->offered |= F_DISCARD | F_WRITE_ZEROES;
+	fake_driver_init(&driver, blk, F_RO | F_DISCARD | F_WRITE_ZEROES);
+	fake_queue_init(&driver, 0, 64);
+	fake_driver_ready(&driver);
+	assert_int_equal(range(DISCARD, 8, 9, 0), IOERR);
+	assert_int_equal(range(ZEROES, 8, 9, 0), IOERR);
+	assert_int_equal(disk.submits, 1);
 }
 
 static void test_resize(void **state)
@@ -354,6 +406,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_read_write, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_late_request, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_broken, setup, teardown),

@@ -12,6 +12,8 @@
 #define F_STATUS BIT(16)
 #define F_CTRL (BIT(17) | BIT(18) | BIT(19) | BIT(23))
 #define F_MQ BIT(22)
+#define F_OFFLOADS BIT(2)
+#define F_EXTRA BIT(20)
 #define ALL (F_CSUM | F_GUEST_CSUM | F_GUEST_TSO4 | F_HOST_TSO4 | F_MRG | F_STATUS | F_CTRL)
 #define HEADER 12
 
@@ -91,13 +93,14 @@ static int add_tx(unsigned queue, u32 len, u8 flags, u8 gso, u16 size)
 static void send_frames(u64 features)
 {
 	struct net_frame frame[3];
-	int id[2];
+	unsigned done = 0;
 	u32 used;
 
 	begin(features);
-	id[0] = add_tx(1, 1000, 1, 1, 500);
+	add_tx(1, 1000, 1, 0x81, 500); /* with ECN, which we need not know */
 	add_tx(1, 3, 0, 0, 0); /* no frame at all: done at once */
-	id[1] = add_tx(1, 60, 0, 0, 0);
+	add_tx(1, 60, 0, 0, 0);
+	add_tx(1, NET_FRAME_MAX + 1, 0, 0, 0); /* too long */
 	fake_kick(&driver, 1);
 	assert_true(tx_ready);
 	assert_true(net.device->pull(net.arg, &frame[0]));
@@ -112,8 +115,8 @@ static void send_frames(u64 features)
 	assert_int_equal(frame[1].offload.flags, 0);
 	net.device->sent(net.arg, frame, 2);
 	while (fake_used(&driver, 1, &used) >= 0)
-		id[0] = -1;
-	assert_int_equal(id[0], -1);
+		done++;
+	assert_int_equal(done, 4);
 	/* It has said that it wants kicks again, else nobody would look. */
 	add_tx(1, 60, 0, 0, 0);
 	tx_ready = 0;
@@ -131,6 +134,19 @@ static void test_send(void **state)
 	send_frames(ALL | FAKE_EVENTS);
 	send_frames(ALL | FAKE_PACKED | FAKE_EVENTS);
 	send_frames(ALL | FAKE_INDIRECT);
+}
+
+/* Who has not asked for checksums gets none. */
+static void test_send_plain(void **state)
+{
+	struct net_frame frame;
+
+	(void)state;
+	begin(F_STATUS);
+	add_tx(1, 1000, 1, 1, 500);
+	fake_kick(&driver, 1);
+	assert_true(net.device->pull(net.arg, &frame));
+	assert_int_equal(frame.offload.flags | frame.offload.gso, 0);
 }
 
 static u8 incoming[70000];
@@ -194,6 +210,31 @@ static void test_merge(void **state)
 	fake_kick_if_wanted(&driver, 0);
 	assert_int_equal(rx_ready, 1);
 	assert_true(receive(64000, NET_NEEDS_CSUM, NET_GSO_TCPV4));
+	/* Into those first that were in hand. */
+	net.device->received(net.arg);
+	assert_int_equal(*fake_u16(at[44] + 10), 43);
+	assert_memory_equal(fake_ram + at[45], incoming + 1500 - HEADER, 1500);
+	for (got = 0; fake_used(&driver, 0, &used) >= 0; got++)
+		;
+	assert_int_equal(got, 43);
+}
+
+static void give_room(void)
+{
+	add_rx(0, 2000);
+}
+
+/* A buffer that comes while we find that there is none. */
+static void test_late_room(void **state)
+{
+	u32 used;
+
+	(void)state;
+	begin(ALL | FAKE_EVENTS);
+	fake_come_late(virtio_queue(card, 0), give_room);
+	assert_true(receive(1000, 0, 0));
+	net.device->received(net.arg);
+	assert_true(fake_used(&driver, 0, &used) >= 0);
 }
 
 static void test_plain_buffers(void **state)
@@ -264,9 +305,93 @@ static void test_control(void **state)
 	assert_int_equal(command(2, 4, 0, "\2\0", 2), 1); /* pairs were not negotiated */
 }
 
+/* Does a frame to that address come through? */
+static bool comes(const u8 *to, unsigned vlan)
+{
+	u64 filtered = virtio_net_counters(card)->filtered;
+	struct iovec iov = {incoming, 100};
+	struct net_frame frame = {.iov = &iov, .niov = 1};
+	u32 used;
+
+	memcpy(incoming, to, 6);
+	memcpy(incoming + 12, vlan ? "\x81\0" : "\x08\0", 2);
+	incoming[14] = (u8)(vlan >> 8);
+	incoming[15] = (u8)vlan;
+	add_rx(0, 2000);
+	assert_true(net.device->receive(net.arg, &frame));
+	net.device->received(net.arg);
+	fake_used(&driver, 0, &used);
+	return virtio_net_counters(card)->filtered == filtered;
+}
+
+static void test_filters(void **state)
+{
+	static const u8 all[6] = {255, 255, 255, 255, 255, 255}, other[6] = {0x52, 0x54, 0, 9, 9, 9},
+			group[6] = {0x33, 0x33, 0, 0, 0, 1};
+	u8 table[8 + 65 * 6] = {0, 0, 0, 0, 65};
+	u64 gpa;
+	u32 used;
+
+	(void)state;
+	begin(ALL | F_EXTRA);
+	assert_true(comes(all, 0) && comes(own_mac, 0));
+	assert_false(comes(other, 0) || comes(group, 0));
+	assert_int_equal(command(2, 0, 5, "\1", 1), 0); /* no broadcasts */
+	assert_false(comes(all, 0));
+	assert_int_equal(command(2, 0, 5, "\0", 1), 0);
+	assert_int_equal(command(2, 0, 2, "\1", 1), 0); /* all to one */
+	assert_true(comes(other, 0));
+	assert_int_equal(command(2, 0, 2, "\0", 1), 0);
+	assert_false(comes(other, 0));
+	/* More groups than the table holds: all of them. */
+	for (unsigned i = 0; i < 65; i++)
+		memcpy(table + 8 + 6 * i, (u8[6]){1, 0, 0, 0, 0, (u8)i}, 6);
+	assert_int_equal(command(2, 1, 0, table, sizeof(table)), 0);
+	assert_true(comes(group, 0));
+	table[4] = 64;
+	assert_int_equal(command(2, 1, 0, table, sizeof(table) - 6), 0);
+	assert_false(comes(group, 0));
+	assert_true(comes(table + 8 + 6 * 63, 0));
+	assert_int_equal(command(2, 1, 1, other, 5), 1);
+	/* VLANs, each by itself */
+	for (unsigned vlan = 1; vlan < 4096; vlan = vlan * 2 + 1) {
+		const u8 id[2] = {(u8)vlan, (u8)(vlan >> 8)};
+
+		assert_false(comes(own_mac, vlan));
+		assert_int_equal(command(2, 2, 0, id, 2), 0);
+		assert_true(comes(own_mac, vlan | 0xe000));
+		assert_false(comes(own_mac, vlan - 1 ? vlan - 1 : 4094));
+		assert_int_equal(command(2, 2, 1, id, 2), 0);
+	}
+	assert_int_equal(command(2, 2, 0, "\5\0", 2), 0);
+	/* A command of one byte is none. */
+	gpa = fake_alloc(2, 1);
+	fake_add(&driver, 2, (struct fake_buf[]){{gpa, 1}, {gpa + 1, 1}}, 1, 1);
+	fake_kick(&driver, 2);
+	assert_true(fake_used(&driver, 2, &used) >= 0);
+	assert_int_equal(fake_ram[gpa + 1], 1);
+	/* After a reset, all is as it was. */
+	begin(ALL | F_EXTRA);
+	assert_false(comes(own_mac, 5));
+}
+
+static void test_offloads(void **state)
+{
+	const u64 wanted = F_GUEST_CSUM | F_GUEST_TSO4;
+
+	(void)state;
+	begin(F_CTRL | F_OFFLOADS | F_GUEST_CSUM);
+	assert_int_equal(net.accepts, NET_ACCEPTS_CSUM);
+	assert_int_equal(command(2, 5, 0, "\0\0\0\0\0\0\0\0", 8), 0);
+	assert_int_equal(net.accepts, 0);
+	assert_int_equal(command(2, 5, 0, &wanted, 8), 0);
+	assert_int_equal(net.accepts, NET_ACCEPTS_CSUM); /* not what was never negotiated */
+	assert_int_equal(command(2, 5, 0, &wanted, 7), 1);
+}
+
 static void test_pairs(void **state)
 {
-	struct net_frame frame;
+	struct net_frame frame, both[2];
 	u32 used;
 
 	(void)state;
@@ -281,6 +406,16 @@ static void test_pairs(void **state)
 		assert_true(net.device->pull(net.arg, &frame));
 		net.device->sent(net.arg, &frame, 1);
 	}
+	assert_true(fake_used(&driver, 1, &used) >= 0);
+	assert_true(fake_used(&driver, 3, &used) >= 0);
+	/* Both at once: both are told. */
+	for (unsigned i = 0; i < 2; i++) {
+		add_tx(1 + 2 * i, 100, 0, 0, 0);
+		fake_kick(&driver, 1 + 2 * i);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		assert_true(net.device->pull(net.arg, &both[i]));
+	net.device->sent(net.arg, both, 2);
 	assert_true(fake_used(&driver, 1, &used) >= 0);
 	assert_true(fake_used(&driver, 3, &used) >= 0);
 	/* What was kicked before its pair went out of use is found when it comes back. */
@@ -320,15 +455,42 @@ static void test_link_and_reset(void **state)
 	assert_false(net.device->pull(net.arg, &frame));
 }
 
+/* Buffers that were in hand at a reset are the guest's again. */
+static void test_reset_in_hand(void **state)
+{
+	u64 old, at;
+	u32 used;
+
+	(void)state;
+	begin(ALL);
+	old = add_rx(0, 100);
+	assert_false(receive(1000, 0, 0));
+	begin(ALL);
+	memset(fake_ram + old, 0x5a, 100);
+	fake_ram_used = MIB(1);
+	at = add_rx(0, 2000);
+	assert_true(receive(1000, 0, 0));
+	net.device->received(net.arg);
+	assert_true(fake_used(&driver, 0, &used) >= 0);
+	assert_int_equal(used, 1000 + HEADER);
+	assert_memory_equal(fake_ram + at + HEADER, incoming, 1000);
+	assert_int_equal(fake_ram[old], 0x5a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_send, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_send_plain, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_merge, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_late_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_plain_buffers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_control, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_filters, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_offloads, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pairs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_link_and_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reset_in_hand, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,8 @@
 /* Virtqueues of both formats and the PCI transport, by a driver that keeps to the rules, and one that does not. */
 #include "tests/unit/virtio_fake.h"
 
+#include <sys/mman.h>
+
 #define QUEUES 2
 #define SEGMENTS 8
 #define SIZE 8
@@ -171,6 +173,8 @@ static void test_echo(void **state)
 			assert_int_equal(fake_used(&driver, 0, &len), id);
 			assert_int_equal(len, 8);
 			check_answer(bufs, 'a');
+			assert_true(fake_written[bufs[2].gpa] && fake_written[bufs[3].gpa + 2]);
+			assert_false(fake_written[bufs[0].gpa] || fake_written[bufs[1].gpa]);
 			assert_int_equal(fake_used(&driver, 0, &len), -1);
 			assert_int_equal(fake_pci.messages[1], round + 1);
 		}
@@ -203,6 +207,8 @@ static void test_batch(void **state)
 			chain[0] = vq_pop(vq);
 			vq_unpop(chain[0]);
 			chain[0] = vq_pop(vq);
+			chain[1] = vq_pop(vq);
+			vq_unpop(chain[1]);
 			chain[1] = vq_pop(vq);
 			assert_null(vq_pop(vq));
 			assert_int_equal(chain[0]->id, id[0]);
@@ -268,6 +274,66 @@ static void test_endless_kick(void **state)
 		assert_int_equal(echo->kicks, MANY / (2 * SIZE) + 1);
 		take_one();
 	}
+}
+
+/* Long enough for every index to come around. */
+static void test_long_life(void **state)
+{
+	static const u64 some[] = {FAKE_INDIRECT, FAKE_EVENTS | FAKE_INDIRECT, FAKE_PACKED};
+
+	(void)state;
+	for (unsigned f = 0; f < ARRAY_SIZE(some); f++) {
+		begin(some[f]);
+		for (unsigned round = 0; round < 0x10000 + 2 * SIZE; round++) {
+			fake_ram_used = MIB(1);
+			fake_want_interrupts(&driver, 0, true, 0);
+			echo_one();
+			take_one();
+			if (fake_pci.messages[1] != round + 1)
+				fail_msg("no interrupt in round %u", round);
+		}
+		assert_false(echo->vdev.broken);
+	}
+}
+
+static void one_more(void)
+{
+	struct fake_buf bufs[4];
+
+	request(bufs, 'x');
+	fake_add(&driver, 0, bufs, 2, 2);
+}
+
+/* What comes between the device's last look and its wish for kicks is seen. */
+static void test_late_request(void **state)
+{
+	(void)state;
+	echo->manual = true;
+	for (unsigned f = 0; f < ARRAY_SIZE(forms); f++) {
+		struct virtq *vq = virtio_queue(&echo->vdev, 0);
+
+		begin(forms[f]);
+		fake_come_late(vq, one_more);
+		assert_non_null(vq_next(vq));
+		assert_null(vq_next(vq));
+	}
+}
+
+/* A class may say that it wrote more than there was room for. */
+static void test_written_too_much(void **state)
+{
+	struct fake_buf bufs[4];
+	u32 len;
+
+	(void)state;
+	echo->manual = true;
+	begin(0);
+	request(bufs, 'x');
+	fake_add(&driver, 0, bufs, 2, 2);
+	vq_push(vq_pop(virtio_queue(&echo->vdev, 0)), MIB(1));
+	vq_notify(virtio_queue(&echo->vdev, 0));
+	assert_int_equal(fake_used(&driver, 0, &len), 0);
+	assert_int_equal(len, 10);
 }
 
 static void test_interrupts_wanted(void **state)
@@ -375,6 +441,10 @@ static void test_negotiation(void **state)
 	/* Too late to change. */
 	fake_want(d, BIT(VIRTIO_F_VERSION_1));
 	assert_true(virtio_has(&echo->vdev, 5));
+	fake_write(d, VIRTIO_DRIVER_FEATURE_SELECT, 4, 0);
+	assert_int_equal(fake_read(d, VIRTIO_DRIVER_FEATURE, 4), BIT(5));
+	virtio_config_changed(&echo->vdev);
+	assert_int_equal(fake_pci.total, 0); /* there is no driver yet */
 	fake_write(d, VIRTIO_STATUS, 1, 15);
 	assert_int_equal(fake_status(d), 15);
 	assert_int_equal(echo->readies, 1);
@@ -382,6 +452,32 @@ static void test_negotiation(void **state)
 	assert_int_equal(fake_status(d), 0);
 	assert_int_equal(echo->resets, 1);
 	assert_int_equal(echo->vdev.features, 0);
+	/* Features have two halves, and queues come behind them. */
+	fake_write(d, VIRTIO_DRIVER_FEATURE_SELECT, 4, 2);
+	fake_write(d, VIRTIO_DRIVER_FEATURE, 4, ~0u);
+	fake_write(d, VIRTIO_DRIVER_FEATURE_SELECT, 4, 1);
+	assert_int_equal(fake_read(d, VIRTIO_DRIVER_FEATURE, 4), 0);
+	fake_write64(d, VIRTIO_QUEUE_DESC, 0x1000);
+	fake_write64(d, VIRTIO_QUEUE_DRIVER, 0x2000);
+	fake_write64(d, VIRTIO_QUEUE_DEVICE, 0x3000);
+	fake_write(d, VIRTIO_QUEUE_ENABLE, 2, 1);
+	assert_int_equal(fake_read(d, VIRTIO_QUEUE_ENABLE, 2), 0);
+}
+
+/* Chains that are there before the driver is ready, and without a kick. */
+static void test_early_request(void **state)
+{
+	u32 len;
+
+	(void)state;
+	fake_ram_used = PAGE_SIZE;
+	fake_driver_init(&driver, &echo->vdev, 0);
+	fake_queue_init(&driver, 0, SIZE);
+	one_more();
+	fake_kick(&driver, 0);
+	assert_int_equal(fake_used(&driver, 0, &len), -1);
+	fake_driver_ready(&driver);
+	assert_int_equal(fake_used(&driver, 0, &len), 0);
 }
 
 static void test_queue_registers(void **state)
@@ -404,6 +500,13 @@ static void test_queue_registers(void **state)
 	/* There is no such vector; there is no such queue. */
 	fake_write(d, VIRTIO_QUEUE_VECTOR, 2, QUEUES + 1);
 	assert_int_equal(fake_read(d, VIRTIO_QUEUE_VECTOR, 2), 0xffff);
+	fake_write(d, VIRTIO_CONFIG_VECTOR, 2, QUEUES + 1);
+	fake_pci.total = 0;
+	virtio_config_changed(&echo->vdev);
+	virtio_interrupt(&echo->vdev, VIRTIO_NO_VECTOR);
+	assert_int_equal(fake_pci.total, 0);
+	/* Over the end of the registers. */
+	assert_int_equal(fake_read(d, VIRTIO_COMMON_SIZE - 2, 4) | fake_read(d, 0x800, 4), 0);
 	fake_write(d, VIRTIO_QUEUE_SELECT, 2, 2);
 	assert_int_equal(fake_read(d, VIRTIO_QUEUE_SIZE, 2), 0);
 	fake_write(d, VIRTIO_QUEUE_ENABLE, 2, 1);
@@ -465,6 +568,7 @@ static void test_config(void **state)
 	memcpy(echo->config, "abcdefgh", 8);
 	assert_int_equal(fake_read(&driver, VIRTIO_CONFIG + 4, 4), 0x68676665);
 	assert_int_equal(fake_read(&driver, VIRTIO_CONFIG + 8, 4), 0);
+	assert_int_equal(fake_read(&driver, VIRTIO_CONFIG + 6, 4), 0);
 	fake_write(&driver, VIRTIO_CONFIG + 2, 2, 0x7a7a);
 	fake_write(&driver, VIRTIO_CONFIG + 8, 4, 0x7a7a);
 	assert_int_equal(echo->config_writes, 1);
@@ -496,7 +600,11 @@ static void test_window(void **state)
 		for (u32 offset = VIRTIO_BAR_SIZE - 4; offset < VIRTIO_BAR_SIZE + 4; offset++) {
 			pci_config_set(fn, at + VIRTIO_CAP_OFFSET, 4, offset);
 			pci_config_set(fn, at + VIRTIO_CAP_LENGTH, 4, length);
+			pci_config_set(fn, at + VIRTIO_CAP_MORE, 4, 0x12345678);
 			fn->ops->config_reading(fn, at + VIRTIO_CAP_MORE, 4);
+			if (offset >= VIRTIO_BAR_SIZE || (length != 1 && length != 2 && length != 4) ||
+				offset & (length - 1))
+				assert_int_equal(pci_config_get(fn, at + VIRTIO_CAP_MORE, 4), 0x12345678);
 			fn->ops->config_written(fn, at + VIRTIO_CAP_MORE, 4);
 		}
 	}
@@ -613,6 +721,15 @@ static void bad_segments(struct fake_queue *q)
 	one(q, q->table, 16 * (SEGMENTS + 1), VQ_DESC_INDIRECT, 0);
 }
 
+/* As many to read as there may be in all, nearly; and to write, too. */
+static void bad_segments_in_both(struct fake_queue *q)
+{
+	for (u16 i = 0; i <= SEGMENTS; i++)
+		fake_desc(q->table + 16u * i, 64 + 128u * i, 1,
+			(i < SEGMENTS ? VQ_DESC_NEXT : 0) | (i > SEGMENTS / 2 ? VQ_DESC_WRITE : 0), i + 1);
+	one(q, q->table, 16 * (SEGMENTS + 1), VQ_DESC_INDIRECT, 0);
+}
+
 static void bad_table_length(struct fake_queue *q)
 {
 	one(q, q->table, 24, VQ_DESC_INDIRECT, 0);
@@ -640,6 +757,14 @@ static void bad_nested_table(struct fake_queue *q)
 	one(q, q->table, 16, VQ_DESC_INDIRECT, 0);
 }
 
+/* Without a loop. */
+static void bad_second_table(struct fake_queue *q)
+{
+	fake_desc(q->table + 256, 64, 1, 0, 0);
+	fake_desc(q->table, q->table + 256, 16, VQ_DESC_INDIRECT, 0);
+	one(q, q->table, 16, VQ_DESC_INDIRECT, 0);
+}
+
 static void bad_table_loop(struct fake_queue *q)
 {
 	fake_desc(q->table, 64, 0, VQ_DESC_NEXT, 0);
@@ -656,11 +781,13 @@ static void (*const split_wrongs[])(struct fake_queue *q) = {
 	bad_order,
 	bad_length,
 	bad_segments,
+	bad_segments_in_both,
 	bad_table_length,
 	bad_table_empty,
 	bad_table_address,
 	bad_table_and_next,
 	bad_nested_table,
+	bad_second_table,
 	bad_table_loop,
 };
 
@@ -768,6 +895,71 @@ static void test_broken(void **state)
 	take_one();
 }
 
+/* A descriptor that looks used is not available, whatever else it says. */
+static void test_used_descriptor(void **state)
+{
+	(void)state;
+	begin(FAKE_PACKED);
+	fake_desc(driver.queue[0].desc, FAKE_RAM, 1, 0, 1 << 7 | 1 << 15);
+	fake_kick(&driver, 0);
+	assert_false(echo->vdev.broken);
+}
+
+/* Memory that may only be read: for buffers to read, and for nothing else. */
+static void test_read_only_memory(void **state)
+{
+	static u8 rom[PAGE_SIZE];
+	struct region region = {
+		.name = "rom", .base = MIB(64), .size = sizeof(rom), .host = rom, .direct = DIRECT_READ};
+	struct fake_buf bufs[2] = {{MIB(64), 5}, {0, 5}};
+	u32 len;
+
+	(void)state;
+	assert_int_equal(space_add(&vm.mem, &region), 0);
+	memcpy(rom, "hello", 5);
+	begin(0);
+	bufs[1].gpa = fake_alloc(5, 1);
+	fake_add(&driver, 0, bufs, 1, 1);
+	fake_kick(&driver, 0);
+	assert_int_equal(fake_used(&driver, 0, &len), 0);
+	assert_memory_equal(fake_ram + bufs[1].gpa, "hello", 5);
+	fake_add(&driver, 0, bufs, 0, 1);
+	fake_kick(&driver, 0);
+	assert_true(echo->vdev.broken);
+	fake_driver_init(&driver, &echo->vdev, 0);
+	fake_write(&driver, VIRTIO_QUEUE_SIZE, 2, SIZE);
+	fake_write64(&driver, VIRTIO_QUEUE_DESC, MIB(64));
+	fake_write64(&driver, VIRTIO_QUEUE_DRIVER, 0x2000);
+	fake_write64(&driver, VIRTIO_QUEUE_DEVICE, 0x3000);
+	fake_write(&driver, VIRTIO_QUEUE_ENABLE, 2, 1);
+	assert_true(fake_status(&driver) & VIRTIO_NEEDS_RESET);
+	space_remove(&vm.mem, &region);
+}
+
+/* In a chain's lengths there are 32 bits. */
+static void test_much_memory(void **state)
+{
+	u8 *much = mmap(NULL, GIB(3), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct region region = {
+		.name = "much", .base = GIB(4), .size = GIB(3), .host = much, .direct = DIRECT_READ | DIRECT_WRITE};
+	struct fake_buf bufs[3] = {{GIB(4), GIB(1)}, {GIB(5), GIB(1)}, {GIB(4), 5}};
+
+	(void)state;
+	assert_true(much != MAP_FAILED);
+	assert_int_equal(space_add(&vm.mem, &region), 0);
+	begin(0);
+	fake_add(&driver, 0, bufs, 2, 0);
+	fake_kick(&driver, 0);
+	assert_true(echo->vdev.broken);
+	begin(0);
+	bufs[1].len--;
+	fake_add(&driver, 0, bufs, 2, 0);
+	fake_kick(&driver, 0);
+	assert_false(echo->vdev.broken);
+	space_remove(&vm.mem, &region);
+	munmap(much, GIB(3));
+}
+
 /* Rings that lie nowhere, over the end of RAM, in a device, unaligned, or have a wrong size. */
 static void test_bad_rings(void **state)
 {
@@ -784,6 +976,7 @@ static void test_bad_rings(void **state)
 		{VIRTIO_QUEUE_DEVICE, BIT(45)},
 		{VIRTIO_QUEUE_DEVICE, MIB(64)},
 	};
+	static const u16 sizes[] = {0, 13, 63, 65, 128, 0x8000};
 	struct device frame_buffer = {.name = "frame buffer"};
 	struct region region = {.name = "BAR",
 		.base = MIB(64),
@@ -804,12 +997,19 @@ static void test_bad_rings(void **state)
 		assert_int_equal(fake_read(&driver, VIRTIO_QUEUE_ENABLE, 2), 0);
 		assert_true(fake_status(&driver) & VIRTIO_NEEDS_RESET);
 	}
-	for (u16 size = 0; size <= 65; size += 13) { /* 0, 13, 26, 39, 52, 65 */
+	/* Its end is where RAM ends; the event's index is behind it. */
+	fake_driver_init(&driver, &echo->vdev, FAKE_EVENTS);
+	fake_write64(&driver, VIRTIO_QUEUE_DESC, 0x1000);
+	fake_write64(&driver, VIRTIO_QUEUE_DRIVER, FAKE_RAM - 4 - 2 * 64);
+	fake_write64(&driver, VIRTIO_QUEUE_DEVICE, 0x3000);
+	fake_write(&driver, VIRTIO_QUEUE_ENABLE, 2, 1);
+	assert_int_equal(fake_read(&driver, VIRTIO_QUEUE_ENABLE, 2), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
 		fake_driver_init(&driver, &echo->vdev, 0);
 		fake_write64(&driver, VIRTIO_QUEUE_DESC, 0x1000);
 		fake_write64(&driver, VIRTIO_QUEUE_DRIVER, 0x2000);
 		fake_write64(&driver, VIRTIO_QUEUE_DEVICE, 0x3000);
-		fake_write(&driver, VIRTIO_QUEUE_SIZE, 2, size);
+		fake_write(&driver, VIRTIO_QUEUE_SIZE, 2, sizes[i]);
 		fake_write(&driver, VIRTIO_QUEUE_ENABLE, 2, 1);
 		assert_int_equal(fake_read(&driver, VIRTIO_QUEUE_ENABLE, 2), 0);
 	}
@@ -851,10 +1051,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_echo, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_batch, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_endless_kick, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_long_life, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_late_request, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_written_too_much, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_interrupts_wanted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_interrupt_events, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_kicks_wanted, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_negotiation, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_early_request, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_queue_registers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_queue_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_intx, setup, teardown),
@@ -863,6 +1067,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_no_bus_master, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_done_asleep, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_broken, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_used_descriptor, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_read_only_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_much_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_rings, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
 	};

@@ -37,12 +37,14 @@
 static _Alignas(4096) u8 fake_ram[FAKE_RAM];
 static u64 fake_ram_used;
 static u64 fake_bytes_written;
+static bool fake_written[FAKE_RAM]; /* each of them */
 
 static void fake_ram_written(struct vm *vm, const void *host, size_t len)
 {
 	(void)vm;
 	assert_true((const u8 *)host >= fake_ram && (const u8 *)host + len <= fake_ram + FAKE_RAM);
 	fake_bytes_written += len;
+	memset(fake_written + ((const u8 *)host - fake_ram), true, len);
 }
 
 static const struct engine_ops fake_ram_engine = {.name = "fake", .ram_written = fake_ram_written};
@@ -170,6 +172,7 @@ static inline void fake_pc_init(struct vm *vm)
 	vm->packed_rings = true;
 	fake_ram_used = PAGE_SIZE;
 	fake_bytes_written = 0;
+	memset(fake_written, 0, sizeof(fake_written));
 	memset(&fake_pci, 0, sizeof(fake_pci));
 	fake_pci.msix = true;
 	fake_ram_region = (struct region){
@@ -359,7 +362,7 @@ static inline void fake_forth(const struct fake_queue *q, u16 *position, bool *w
 	}
 }
 
-/* The head's flags last, as the specification wants it. */
+/* The head's flags last, as the specification wants it. Of a list's ids, only the last one counts. */
 static inline int fake_add_packed(struct fake_driver *d, struct fake_queue *q, const struct fake_buf *bufs,
 	unsigned nread, unsigned nwrite)
 {
@@ -384,7 +387,8 @@ static inline int fake_add_packed(struct fake_driver *d, struct fake_queue *q, c
 			fake_desc(at, q->table + id * 256u, 16 * n, id, i ? flags : *fake_u16(at + 14));
 		} else {
 			flags |= (i >= nread ? VQ_DESC_WRITE : 0) | (i + 1 < n ? VQ_DESC_NEXT : 0);
-			fake_desc(at, bufs[i].gpa, bufs[i].len, id, i ? flags : *fake_u16(at + 14));
+			fake_desc(at, bufs[i].gpa, bufs[i].len, i + 1 < n ? 0xbad : id,
+				i ? flags : *fake_u16(at + 14));
 		}
 		head_flags = i ? head_flags : flags;
 		fake_forth(q, &q->next, &q->next_wrap, 1);
@@ -447,6 +451,7 @@ static inline int fake_used(struct fake_driver *d, unsigned index, u32 *len)
 	if (!!(flags & 1 << 7) != q->used_wrap || !!(flags & 1 << 15) != q->used_wrap)
 		return -1;
 	memcpy(len, fake_ram + at + 8, 4);
+	assert_int_equal(!!(flags & VQ_DESC_WRITE), *len > 0);
 	id = *fake_u16(at + 12);
 	fake_forth(q, &q->used, &q->used_wrap, q->ndesc[id]);
 	return fake_finish(q, id, false);
@@ -488,4 +493,32 @@ static inline bool fake_must_kick(struct fake_driver *d, unsigned index, u16 n)
 	if (!!(*fake_u16(q->device) & 1 << 15) != q->next_wrap)
 		event -= q->size;
 	return vq_passes(event, q->next, (u16)(q->next - n));
+}
+
+/* ---- a driver that is at work just while the device says that it wants kicks ---- */
+
+static const struct virtq_ops *fake_real_ops;
+static void (*fake_late)(void);
+
+static inline bool fake_late_want_kicks(struct virtq *vq, bool on)
+{
+	void (*late)(void) = fake_late;
+
+	if (on && late) {
+		fake_late = NULL;
+		late();
+	}
+	return fake_real_ops->want_kicks(vq, on);
+}
+
+/* Before the device's next wish for kicks is seen, `late` adds something. */
+static inline void fake_come_late(struct virtq *vq, void (*late)(void))
+{
+	static struct virtq_ops ops;
+
+	fake_real_ops = vq->ops;
+	ops = *vq->ops;
+	ops.want_kicks = fake_late_want_kicks;
+	vq->ops = &ops;
+	fake_late = late;
 }
