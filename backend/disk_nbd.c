@@ -31,6 +31,7 @@ struct disk_nbd {
 	struct disk_request *waiting, **last_waiting; /* for room for a copy, in order */
 	u64 copied; /* bytes */
 	struct disk_request *finished, **last; /* their done is to be called */
+	struct job *flushing; /* they take a flush next */
 	unsigned busy; /* requests that are not finished */
 	bool can_flush, can_fua, can_zero, can_trim;
 	bool dead, complained, running;
@@ -45,6 +46,7 @@ struct job {
 	unsigned parts; /* commands under way, and one while they are being made */
 	int error;
 	bool flush; /* it takes a flush in the end */
+	struct job *next; /* among those that flush */
 	u8 *bounce; /* all its data, when its buffers are not one piece */
 };
 
@@ -102,17 +104,15 @@ static void part_failed(struct job *job)
 	note_error(job, nbd_get_errno());
 }
 
+/* Perhaps from one of the library's callbacks, in which it must not be called: run makes the flush. */
 static void job_end(struct job *job)
 {
 	struct disk_request *request = job->request;
 
 	if (job->flush && !job->error) {
-		job->flush = false;
-		job->parts = 1;
-		if (nbd_aio_flush(job->n->nbd, completion(job), 0) < 0)
-			part_failed(job);
-		if (--job->parts)
-			return;
+		job->next = job->n->flushing;
+		job->n->flushing = job;
+		return;
 	}
 	if (job->bounce && request->op == DISK_READ && !job->error)
 		iov_from_buf(request->iov, request->niov, 0, job->bounce, request->len);
@@ -120,6 +120,21 @@ static void job_end(struct job *job)
 	finish(job->n, request, job->error);
 	free(job->bounce);
 	free(job);
+}
+
+static void begin_flushes(struct disk_nbd *n)
+{
+	struct job *job;
+
+	while ((job = n->flushing)) {
+		n->flushing = job->next;
+		job->flush = false;
+		job->parts = 1;
+		if (nbd_aio_flush(n->nbd, completion(job), 0) < 0)
+			part_failed(job);
+		if (!--job->parts)
+			job_end(job);
+	}
 }
 
 /* May come while commands are made, too, when the connection breaks then. */
@@ -258,6 +273,22 @@ static void watch(struct disk_nbd *n)
 			(direction & LIBNBD_AIO_DIRECTION_WRITE ? (u32)EPOLLOUT : 0));
 }
 
+/* Begins what can begin; a request whose done is to be called, or NULL. */
+static struct disk_request *next_finished(struct disk_nbd *n)
+{
+	struct disk_request *request;
+
+	begin_waiting(n);
+	begin_flushes(n);
+	request = n->finished;
+	if (!request)
+		return NULL;
+	n->finished = request->next;
+	if (!n->finished)
+		n->last = &n->finished;
+	return request;
+}
+
 static void run(struct disk_nbd *n)
 {
 	struct disk_request *request;
@@ -267,10 +298,7 @@ static void run(struct disk_nbd *n)
 		return; /* done kicks: the outer call sees to it */
 	n->running = true;
 	check_connection(n);
-	for (begin_waiting(n); (request = n->finished); begin_waiting(n)) {
-		n->finished = request->next;
-		if (!n->finished)
-			n->last = &n->finished;
+	while ((request = next_finished(n))) {
 		n->busy--;
 		request->done(request, (int)(intptr_t)request->backend);
 		any = true;
