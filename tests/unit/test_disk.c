@@ -7,10 +7,13 @@
 
 #include <dlfcn.h>
 #include <liburing.h>
+#include <limits.h>
+#include <linux/falloc.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "backend/disk_lock.h"
@@ -260,6 +263,95 @@ static void resumed(void **state)
 	assert_false(disk_call_continues(&raw, &call, 512, &error));
 }
 
+/* What makes data stable, and what does not, is in the calls. */
+static void stable_calls(void **state)
+{
+	struct disk_raw raw = {.fd = 5, .direct = -1, .path = (char *)"stable", .complained = true};
+	struct disk_request request = {.op = DISK_WRITE, .len = 512, .fua = true};
+	struct iovec *many = calloc(2000, sizeof(*many));
+	struct disk_call call;
+	int error;
+
+	(void)state;
+	disk_call_start(&raw, &call, &request);
+	assert_int_equal(call.flags, RWF_DSYNC);
+	request.fua = false;
+	disk_call_start(&raw, &call, &request);
+	assert_int_equal(call.flags, 0);
+	request = (struct disk_request){.op = DISK_READ, .len = 512, .fua = true};
+	disk_call_start(&raw, &call, &request);
+	assert_int_equal(call.flags, 0);
+	request.op = DISK_FLUSH;
+	disk_call_start(&raw, &call, &request);
+	call.fd = -1;
+	assert_int_equal(disk_call_run(&call), -EBADF);
+	/* Zeroes that are to stay allocated, and others; by hand. */
+	request = (struct disk_request){.op = DISK_WRITE_ZEROES, .len = KIB(8), .fua = true};
+	disk_call_start(&raw, &call, &request);
+	assert_int_equal(call.flags, FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE);
+	assert_true(disk_call_continues(&raw, &call, -EOPNOTSUPP, &error));
+	assert_int_equal(call.kind, DISK_CALL_WRITE);
+	assert_int_equal(call.flags, RWF_DSYNC);
+	assert_false(disk_call_continues(&raw, &call, KIB(8), &error));
+	request.may_unmap = true;
+	disk_call_start(&raw, &call, &request);
+	assert_int_equal(call.flags, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE);
+	/* No more pieces than the kernel takes. */
+	request = (struct disk_request){.op = DISK_READ, .len = 2000 * 512, .iov = many, .niov = 2000};
+	disk_call_start(&raw, &call, &request);
+	assert_int_equal(call.niov, IOV_MAX);
+	free(many);
+	/* Past the host's cache goes only what is aligned. */
+	raw.direct = 7;
+	raw.direct_align = raw.direct_mem_align = BLOCK;
+	request = (struct disk_request){.op = DISK_WRITE, .offset = BLOCK, .len = BLOCK};
+	disk_call_start(&raw, &call, &request);
+	assert_int_equal(call.fd, 7);
+	request.offset = 512;
+	disk_call_start(&raw, &call, &request);
+	assert_int_equal(call.fd, 5);
+}
+
+/* Not even if a device asked for it. */
+static void read_only(void **state)
+{
+	struct fixture *f = *state;
+	u8 data[512] = {1}, back[512];
+
+	f->source.readonly = true;
+	reopen(f);
+	assert_true(f->disk->readonly && !f->disk->can_discard && !f->disk->can_write_zeroes);
+	assert_true(move(f, DISK_WRITE, data, 0, sizeof(data)) < 0);
+	assert_true(without_data(f, DISK_DISCARD, 0, BLOCK, false) < 0);
+	assert_int_equal(move(f, DISK_READ, back, 0, sizeof(back)), 0);
+	assert_int_equal(back[0], 0);
+}
+
+/* A descriptor that somebody passed says itself what may be done with it. */
+static void passed(void **state)
+{
+	static const int modes[] = {O_RDONLY, O_WRONLY, O_RDWR};
+	struct fixture *f = *state;
+	struct disk *disk;
+
+	f->disk->ops->close(f->disk);
+	f->disk = NULL;
+	f->source.opened = true;
+	for (unsigned i = 0; i < 6; i++) {
+		int mode = modes[i / 2];
+		bool fits = mode == O_RDWR || (mode == O_RDONLY && i % 2);
+		int ret;
+
+		f->source.fd = open(f->path, mode);
+		f->source.readonly = i % 2;
+		ret = disk_open(&f->source, &f->loop, &f->lock, &disk, &f->err);
+		assert_int_equal(ret, fits ? 0 : -EACCES);
+		if (!ret)
+			disk->ops->close(disk);
+		close(f->source.fd);
+	}
+}
+
 static void locks(void **state)
 {
 	struct fixture *f = *state;
@@ -367,6 +459,9 @@ int main(void)
 		TEST(direct),
 		TEST(a_shorter_file_is_an_io_error),
 		cmocka_unit_test(resumed),
+		cmocka_unit_test(stable_calls),
+		TEST(read_only),
+		TEST(passed),
 		TEST(locks),
 		TEST(what_is_no_disk),
 		TEST(probing_is_no_way_out),

@@ -188,6 +188,13 @@ static void test_balloon_stats(void **state)
 	fake_write(&driver, VIRTIO_STATUS, 1, 0);
 	virtio_balloon_refresh(vdev); /* the buffer is gone */
 	assert_int_equal(figures->stat[BALLOON_FREE], UINT64_MAX);
+	begin(F_STATS, 3);
+	fake_add(&driver, 2, &buf, 1, 0);
+	fake_kick(&driver, 2);
+	fake_write(&driver, VIRTIO_STATUS, 1, 0);
+	begin(F_STATS, 3);
+	virtio_balloon_refresh(vdev);
+	assert_int_equal(fake_used(&driver, 2, &len), -1);
 }
 
 /* ---- console ---- */
@@ -197,11 +204,13 @@ enum { DEVICE_READY, DEVICE_ADD, DEVICE_REMOVE, PORT_READY, CONSOLE_PORT, RESIZE
 
 static struct fake_console screen[2];
 static bool opened;
+static unsigned openings;
 
 static void port_opened(void *arg, bool open)
 {
 	(void)arg;
 	opened = open;
+	openings++;
 }
 
 static void make_console(void)
@@ -268,6 +277,10 @@ static void test_console_single(void **state)
 	assert_true(fake_used(&driver, 0, &len) >= 0);
 	assert_int_equal(len, 4);
 	assert_memory_equal(fake_ram + buf.gpa, "abcd", 4);
+	give(0, 3);
+	buf = give(0, 3);
+	assert_int_equal(type(0, "abcdef"), 6);
+	assert_memory_equal(fake_ram + buf.gpa, "def", 3);
 	print(1, "hello");
 	assert_memory_equal(screen[0].out, "hello", 5);
 	fake_write(&driver, VIRTIO_CONFIG + 8, 4, 'E');
@@ -353,8 +366,10 @@ static void test_console_multiport(void **state)
 	expect_message(&buf[6], 0, RESIZE, "\x50\0\x19\0", 4);
 	tell(0, PORT_OPEN, 1);
 	assert_true(opened && screen[0].input_on && !screen[1].input_on);
-	tell(1, PORT_OPEN, 1);
 	give(4, 16);
+	assert_int_equal(type(1, "early"), 0);
+	assert_int_equal(fake_used(&driver, 4, &len), -1);
+	tell(1, PORT_OPEN, 1);
 	assert_int_equal(type(1, "xyz"), 3);
 	assert_true(fake_used(&driver, 4, &len) >= 0);
 	assert_int_equal(len, 3);
@@ -368,6 +383,14 @@ static void test_console_multiport(void **state)
 	tell(2, PORT_READY, 1);
 	tell(0xffffffff, PORT_OPEN, 1);
 	tell(0, 99, 1);
+	/* A message that is cut off */
+	openings = 0;
+	buf[0] = (struct fake_buf){fake_alloc(8, 8), 6};
+	*fake_u16(buf[0].gpa + 4) = PORT_OPEN;
+	fake_add(&driver, 3, buf, 1, 0);
+	fake_kick(&driver, 3);
+	assert_true(fake_used(&driver, 3, &len) >= 0);
+	assert_int_equal(openings, 0);
 	assert_false(vdev->broken);
 }
 

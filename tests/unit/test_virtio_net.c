@@ -473,8 +473,42 @@ static void test_reset_in_hand(void **state)
 	net.device->received(net.arg);
 	assert_true(fake_used(&driver, 0, &used) >= 0);
 	assert_int_equal(used, 1000 + HEADER);
+	assert_int_equal(*fake_u16(at + 10), 1);
 	assert_memory_equal(fake_ram + at + HEADER, incoming, 1000);
+	assert_true(fake_used(&driver, 0, &used) < 0);
 	assert_int_equal(fake_ram[old], 0x5a);
+}
+
+/* A pair that is out of use receives no more, whatever it sent before. */
+static void test_fewer_pairs(void **state)
+{
+	struct net_frame frame;
+	u32 used;
+
+	(void)state;
+	card->pci.ops->free(&card->pci);
+	assert_int_equal(virtio_net_create(&vm, &net, 3, &card), 0);
+	fake_ram_used = PAGE_SIZE;
+	fake_driver_init(&driver, card, ALL | F_MQ);
+	for (unsigned i = 0; i < 7; i++)
+		fake_queue_init(&driver, i, 64);
+	fake_driver_ready(&driver);
+	assert_int_equal(command(6, 4, 0, "\3\0", 2), 0);
+	add_tx(5, 100, 0, 0, 0);
+	fake_kick(&driver, 5);
+	assert_true(net.device->pull(net.arg, &frame));
+	net.device->sent(net.arg, &frame, 1);
+	for (unsigned i = 0; i < 6; i += 2)
+		add_rx(i, 2000);
+	assert_true(receive(100, 0, 0));
+	net.device->received(net.arg);
+	assert_true(fake_used(&driver, 4, &used) >= 0);
+	assert_int_equal(command(6, 4, 0, "\2\0", 2), 0);
+	add_rx(4, 2000);
+	assert_true(receive(100, 0, 0));
+	net.device->received(net.arg);
+	assert_true(fake_used(&driver, 4, &used) < 0);
+	assert_true(fake_used(&driver, 0, &used) >= 0);
 }
 
 int main(void)
@@ -491,6 +525,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_pairs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_link_and_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reset_in_hand, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_fewer_pairs, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -443,6 +443,7 @@ static void test_negotiation(void **state)
 	assert_true(virtio_has(&echo->vdev, 5));
 	fake_write(d, VIRTIO_DRIVER_FEATURE_SELECT, 4, 0);
 	assert_int_equal(fake_read(d, VIRTIO_DRIVER_FEATURE, 4), BIT(5));
+	fake_write(d, VIRTIO_CONFIG_VECTOR, 2, 0);
 	virtio_config_changed(&echo->vdev);
 	assert_int_equal(fake_pci.total, 0); /* there is no driver yet */
 	fake_write(d, VIRTIO_STATUS, 1, 15);

@@ -38,6 +38,8 @@ struct fixture {
 	char path[64];
 	u64 buffer[256]; /* by chain id */
 	u64 tx; /* where packets to send are built */
+	u32 alloc, flags; /* in packets that are sent */
+	u64 cid; /* whom they are for */
 };
 
 static void stop(void *arg)
@@ -85,6 +87,9 @@ static int setup(void **state)
 	for (unsigned i = 0; i < BUFFERS; i++)
 		give_buffer(f);
 	f->tx = fake_alloc(sizeof(struct packet) + 2 * CREDIT, 16);
+	f->alloc = CREDIT;
+	f->flags = 3;
+	f->cid = 2;
 	*state = f;
 	return 0;
 }
@@ -121,7 +126,7 @@ static struct packet *received(struct fixture *f)
 
 static void send_packet(struct fixture *f, u16 op, u32 from, u32 to, const void *data, u32 len)
 {
-	struct packet p = {CID, 2, from, to, len, 1, op, 3, CREDIT, 0};
+	struct packet p = {CID, f->cid, from, to, len, 1, op, f->flags, f->alloc, 0};
 	struct fake_buf buf = {f->tx, (u32)sizeof(p) + len};
 	u32 used;
 
@@ -213,9 +218,15 @@ static void the_guest_reaches_the_host(void **state)
 	assert_int_equal(received(f)->op, RST);
 	assert_int_equal(bind(listener, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	assert_int_equal(listen(listener, 1), 0);
+	f->cid = 3; /* another host's */
+	send_packet(f, REQUEST, 5, 77, NULL, 0);
+	assert_int_equal(received(f)->op, RST);
+	f->cid = 2;
 	send_packet(f, REQUEST, 5, 77, NULL, 0);
 	assert_int_equal(received(f)->op, RESPONSE);
 	fd = accept(listener, NULL, NULL);
+	send_packet(f, REQUEST, 5, 77, NULL, 0); /* it is there already */
+	assert_int_equal(received(f)->op, RST);
 	send_packet(f, RW, 5, 77, "data", 4);
 	assert_int_equal(read(fd, text, sizeof(text)), 4);
 	send_packet(f, SHUTDOWN, 5, 77, NULL, 0);
@@ -248,6 +259,48 @@ static void credit_is_kept(void **state)
 	close(fd);
 }
 
+/* All of it comes through a small socket, in order, and then its end. */
+static void much_data(void **state)
+{
+	struct fixture *f = *state;
+	static u8 data[CREDIT / 4];
+	u32 port, sent = 0, limit = CREDIT, got = 0;
+	int fd = open_stream(f, &port);
+	u8 back[3000];
+	struct packet *p;
+	ssize_t n;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){4096}, sizeof(int));
+	for (unsigned round = 0; round < 1000 && got < 4 * CREDIT; round++) {
+		u32 len = MIN(MIN(limit - sent, (u32)sizeof(data)), 4 * CREDIT - sent);
+
+		for (u32 i = 0; i < len; i++)
+			data[i] = (u8)((sent + i) * 7 >> 3);
+		if (len)
+			send_packet(f, RW, 1000, port, data, len);
+		sent += len;
+		f->flags = 2; /* sends no more */
+		if (len && sent == 4 * CREDIT)
+			send_packet(f, SHUTDOWN, 1000, port, NULL, 0);
+		for (unsigned i = 0; i < 12 && (n = read(fd, back, sizeof(back))) > 0; i++, got += (u32)n) {
+			for (u32 at = 0; at < n; at++) {
+				if (back[at] != (u8)((got + at) * 7 >> 3))
+					fail_msg("byte %u is wrong", got + at);
+			}
+		}
+		if (!len)
+			run(f);
+		while ((p = received(f)) != NULL) {
+			assert_int_equal(p->op, UPDATE);
+			limit = p->fwd_cnt + p->buf_alloc;
+		}
+	}
+	assert_int_equal(got, 4 * CREDIT);
+	run(f);
+	assert_int_equal(read(fd, back, sizeof(back)), 0);
+	close(fd);
+}
+
 /* The guest's credit is zero: nothing comes until it gives some. */
 static void the_guest_may_be_slow(void **state)
 {
@@ -266,7 +319,77 @@ static void the_guest_may_be_slow(void **state)
 			total += p->len;
 	}
 	assert_int_equal(total, CREDIT);
+	/* Less than it has sent already is no credit. */
+	f->alloc = 10;
+	send_packet(f, UPDATE, 1000, port, NULL, 0);
+	assert_null(received(f));
+	f->alloc = CREDIT + 100;
+	send_packet(f, UPDATE, 1000, port, NULL, 0);
+	p = received(f);
+	assert_non_null(p);
+	assert_int_equal(p->len, 100);
 	close(fd);
+}
+
+/* A stream that the host asks for is none before the guest has answered, and only once. */
+static void answers(void **state)
+{
+	struct fixture *f = *state;
+	int fd = host_connect(f, "CONNECT 1000\n");
+	struct packet *p = received(f);
+	char text[16];
+	u32 port;
+
+	assert_non_null(p);
+	send_packet(f, RW, 1000, p->src_port, "early", 5);
+	assert_int_equal(received(f)->op, RST);
+	assert_int_equal(read(fd, text, sizeof(text)), 0);
+	close(fd);
+	fd = open_stream(f, &port);
+	send_packet(f, RESPONSE, 1000, port, NULL, 0);
+	assert_int_equal(received(f)->op, RST);
+	assert_int_equal(read(fd, text, sizeof(text)), 0);
+	close(fd);
+}
+
+/* The device's reset ends all streams. */
+static void a_reset(void **state)
+{
+	struct fixture *f = *state;
+	char text[16];
+	u32 port;
+	int fd = open_stream(f, &port);
+
+	fake_write(&f->driver, VIRTIO_STATUS, 1, 0);
+	assert_int_equal(read(fd, text, sizeof(text)), 0);
+	close(fd);
+}
+
+/* More packets for streams that there are not than there is room for answers. */
+static void a_flood_of_nonsense(void **state)
+{
+	struct fixture *f = *state;
+	unsigned answered = 0;
+
+	for (u32 i = 0; i < BUFFERS + 64 + 4; i++)
+		send_packet(f, RW, i, 9, "x", 1);
+	while (received(f)) {
+		if (++answered % BUFFERS == 0)
+			run(f);
+	}
+	assert_int_equal(answered, BUFFERS + 64);
+}
+
+static void a_short_buffer(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_buf buf = {f->tx + CREDIT, 20};
+
+	for (unsigned i = 0; i < BUFFERS; i++)
+		send_packet(f, RW, i, 9, "x", 1); /* the answers take the buffers that there are */
+	fake_add(&f->driver, 0, &buf, 0, 1);
+	send_packet(f, RW, 9, 9, "x", 1);
+	assert_true(fake_plugged->broken);
 }
 
 static void nonsense_is_refused(void **state)
@@ -294,7 +417,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_host_reaches_the_guest, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_guest_reaches_the_host, setup, teardown),
 		cmocka_unit_test_setup_teardown(credit_is_kept, setup, teardown),
+		cmocka_unit_test_setup_teardown(much_data, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_guest_may_be_slow, setup, teardown),
+		cmocka_unit_test_setup_teardown(answers, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_reset, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_flood_of_nonsense, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_short_buffer, setup, teardown),
 		cmocka_unit_test_setup_teardown(nonsense_is_refused, setup, teardown),
 	};
 
