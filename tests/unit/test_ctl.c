@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The control socket: lines in pieces, answers, and clients that misbehave. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
+#include <stdalign.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -52,6 +54,12 @@ static int take(struct ctl_call *call, struct err *err)
 	return 0;
 }
 
+static int take_and_fail(struct ctl_call *call, struct err *err)
+{
+	call->taken = took;
+	return err_set(err, EIO, "it was not to be");
+}
+
 static int subscribe(struct ctl_call *call, struct err *err)
 {
 	(void)err;
@@ -59,7 +67,7 @@ static int subscribe(struct ctl_call *call, struct err *err)
 	return 0;
 }
 
-static const struct ctl_command table[] = {{"say", say}, {"take", take}, {"subscribe", subscribe}, {0}};
+static const struct ctl_command table[] = {{"say", say}, {"take", take}, {"take-and-fail", take_and_fail}, {"subscribe", subscribe}, {0}};
 
 static void request(void *ctx, struct ctl_client *client, char *line, size_t len)
 {
@@ -156,6 +164,8 @@ static void wrong_requests(void **state)
 		{"{\"command\":\"sing\"}\n", "no command sing"},
 		{"{\"command\":\"say\",\"n\":11}\n", "n: a whole number up to 10"},
 		{"{\"command\":\"say\",\"n\":1.5}\n", "n: a whole number"},
+		{"{\"command\":\"say\",\"n\":-1}\n", "n: a whole number"},
+		{"{\"command\":\"take-and-fail\"}\n", "not to be"},
 		{"{\"command\":\"say\",\"n\":\"1\"}\n", "n: a whole"},
 		{"{\"command\":\"say\",\"on\":1}\n", "on: true or false"},
 		{"{\"command\":\"say\",\"text\":1}\n", "text: a string"},
@@ -169,6 +179,68 @@ static void wrong_requests(void **state)
 		if (strncmp(answer, "{\"error\":", 9) || !strstr(answer, wrong[i].complaint))
 			fail_msg("%s: %s", wrong[i].line, answer);
 	}
+	assert_int_equal(f->taken, -1);
+	close(fd);
+}
+
+static unsigned open_files(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+static void pass(int fd, int passed)
+{
+	alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
+	struct iovec part = {(char[]){" "}, 1};
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(header), &passed, sizeof(int));
+	assert_int_equal(sendmsg(fd, &message, 0), 1);
+}
+
+/* Descriptors that come and that nobody asked for: one is kept, until the client goes. */
+static void passed_descriptors(void **state)
+{
+	struct fixture *f = *state;
+	unsigned before = open_files();
+	int fd = join(f);
+
+	for (unsigned i = 0; i < 5; i++) {
+		pass(fd, f->loop.epoll);
+		turn(f);
+		assert_int_equal(open_files(), before + 3);
+	}
+	close(fd);
+	turn(f);
+	assert_int_equal(open_files(), before);
+}
+
+/* What was answered goes out first: who does not listen cannot take the connection. */
+static void taking_too_early(void **state)
+{
+	struct fixture *f = *state;
+	int fd = join(f);
+	char line[3000];
+
+	snprintf(line, sizeof(line), "{\"command\":\"say\",\"text\":\"%02000d\"}\n", 0);
+	for (unsigned i = 0; i < 10000 && !f->server.client[0].out_len; i++) {
+		send(fd, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT);
+		turn(f);
+	}
+	assert_true(f->server.client[0].out_len > 0);
+	send(fd, "{\"command\":\"take\"}\n", 19, MSG_NOSIGNAL);
+	turn(f);
+	assert_int_equal(f->taken, -1);
+	assert_true(f->server.client[0].source.fd >= 0);
 	close(fd);
 }
 
@@ -294,6 +366,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(wrong_requests, setup, teardown),
+		cmocka_unit_test_setup_teardown(passed_descriptors, setup, teardown),
+		cmocka_unit_test_setup_teardown(taking_too_early, setup, teardown),
 		cmocka_unit_test_setup_teardown(endless_lines, setup, teardown),
 		cmocka_unit_test_setup_teardown(deaf_client, setup, teardown),
 		cmocka_unit_test_setup_teardown(too_many, setup, teardown),

@@ -233,6 +233,83 @@ static void test_mss(void **state)
 	}
 }
 
+/* A frame cut off at any place, in memory that ends where it does. */
+static void use_all(const u8 *from, size_t len)
+{
+	struct net_offload offload = {.flags = NET_NEEDS_CSUM, .csum_start = 34, .csum_offset = 16};
+	u8 *exact = malloc(MAX(len, (size_t)1));
+	struct net_cutter cutter;
+	struct net_headers h;
+
+	memcpy(exact, from, len);
+	net_parse(exact, len, &h);
+	assert_true(h.payload <= len && h.l4 >= (h.version ? h.l3 + 20 : 0));
+	if (h.payload && h.protocol == IPPROTO_TCP)
+		assert_true(h.payload >= h.l4 + 20);
+	net_flow_hash(exact, &h);
+	if (net_cut_tcp(&cutter, exact, len, 100))
+		while (net_cut_next(&cutter, piece))
+			;
+	if (net_cut_ip(&cutter, exact, len, 100))
+		while (net_cut_next(&cutter, piece))
+			;
+	net_syn_mss(exact, len, 16060, &offload);
+	assert_int_equal(net_csum_complete(exact, len, &offload), len >= 52);
+	free(exact);
+}
+
+static void test_cut_off(void **state)
+{
+	static u8 tagged[200];
+
+	(void)state;
+	for (unsigned kind = 0; kind < 256; kind++) {
+		size_t len = make_tcp(40, kind & 1, 2);
+		unsigned l4 = kind & 1 ? 54 : 34;
+
+		if (kind & 2)
+			frame[kind & 1 ? 20 : 23] = IPPROTO_UDP;
+		if (kind & 4)
+			frame[14] = kind & 1 ? 0x40 : 0x4f; /* the longest header, or the wrong version */
+		if (kind & 8)
+			frame[14] = 0x42; /* too short a header */
+		frame[l4 + 12] = (u8)(kind & 0xf0); /* all lengths of TCP's header */
+		for (size_t n = 0; n <= len; n++)
+			use_all(frame, n);
+		memcpy(tagged, frame, 12);
+		for (unsigned tags = 1; tags < 4; tags++) {
+			for (unsigned i = 0; i < tags; i++)
+				memcpy(tagged + 12 + 4 * i, i ? "\x81\0\0\1" : "\x88\xa8\0\1", 4);
+			memcpy(tagged + 12 + 4 * tags, frame + 12, len - 12);
+			for (size_t n = 12; n < 64; n++)
+				use_all(tagged, n);
+		}
+	}
+}
+
+static void test_parse(void **state)
+{
+	struct net_offload offload = {.flags = NET_NEEDS_CSUM, .csum_start = 0, .csum_offset = 2};
+	size_t len = make_tcp(40, false, 2);
+	struct net_cutter cutter;
+	struct net_headers h;
+	u8 flat[8] = {0xff, 0xff};
+
+	(void)state;
+	frame[20] = 0x20; /* a fragment: what looks like TCP's header may be none */
+	net_parse(frame, len, &h);
+	assert_int_equal(h.payload, 0);
+	frame[20] = 0;
+	frame[14] = 0x44;
+	net_parse(frame, len, &h);
+	assert_int_equal(h.version, 0);
+	frame[14] = 0x4f; /* a header that the frame does not hold */
+	assert_false(net_cut_ip(&cutter, frame, 60, 100));
+	/* Zero means: there is no checksum. */
+	assert_true(net_csum_complete(flat, sizeof(flat), &offload));
+	assert_int_equal(be16(flat + 2), 0xffff);
+}
+
 static void test_flow(void **state)
 {
 	struct net_headers h;
@@ -261,6 +338,8 @@ int main(void)
 		cmocka_unit_test(test_segments),
 		cmocka_unit_test(test_fragments),
 		cmocka_unit_test(test_mss),
+		cmocka_unit_test(test_cut_off),
+		cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_flow),
 	};
 

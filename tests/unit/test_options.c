@@ -373,6 +373,11 @@ static void wrong_usage(void **state)
 	refused("run --disk x,format=iso", "there are raw");
 	refused("run --vsock 2", "from 3 to");
 	refused("run --label x", "a label is KEY=VALUE");
+	refused("run --net user,mac=01:00:00:00:00:01", "a MAC address"); /* of a group */
+	refused("run --label a=1 --label a=1 --label a=1 --label a=1 --label a=1 --label a=1 --label a=1 --label a=1 "
+		"--label a=1 --label a=1 --label a=1 --label a=1 --label a=1 --label a=1 --label a=1 --label a=1 "
+		"--label a=1",
+		"more than 16");
 }
 
 static void wrong_numbers(void **state)

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -108,13 +109,18 @@ static void kill_it(pid_t pid)
 
 static void names(void **state)
 {
-	char a[64], b[64];
+	char a[64], b[64], long_one[65] = "";
 
 	(void)state;
 	assert_true(state_name_ok("web-1.example_x"));
 	assert_false(state_name_ok("") || state_name_ok(".x") || state_name_ok("a/b") ||
 		     state_name_ok("..") || state_name_ok("a b") || state_name_ok("-x") ||
 		     state_name_ok("a\nb"));
+	memset(a, 'a', 63);
+	a[63] = 0;
+	assert_true(state_name_ok(a));
+	memset(long_one, 'a', 64);
+	assert_false(state_name_ok(long_one));
 	state_make_name(a);
 	state_make_name(b);
 	assert_true(state_name_ok(a) && strchr(a, '_') && strcmp(a, b));
@@ -202,6 +208,11 @@ static void without_a_definition(void **state)
 	(void)state;
 	pid = hold("x");
 	expect_names("x ");
+	state_forget("x"); /* what it holds while it runs stays */
+	if (!state_running("x", NULL)) {
+		kill_it(pid);
+		fail_msg("a VM that runs is forgotten");
+	}
 	kill_it(pid);
 	expect_names("");
 	assert_int_equal(state_path(STATE_RUN, "x", NULL, path, &err), 0);
@@ -266,6 +277,57 @@ static void foreign_folders(void **state)
 	assert_non_null(strstr(err.text, "file"));
 }
 
+/* A folder in /tmp that somebody else has made, or may write to, is not ours. */
+static void a_trap_in_tmp(void **state)
+{
+	char path[PATH_MAX], trap[64];
+	pid_t child;
+	int status;
+
+	(void)state;
+	if (geteuid())
+		return; /* only root can be somebody else */
+	child = fork();
+	if (!child) {
+		unsetenv("XDG_RUNTIME_DIR");
+		snprintf(trap, sizeof(trap), "/tmp/mullion-%u", 54321);
+		rmdir(trap);
+		if (mkdir(trap, 0700) || setuid(54321))
+			_exit(1);
+		if (state_path(STATE_RUN, "a", NULL, path, &err) != -EPERM) /* root's */
+			_exit(2);
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	rmdir("/tmp/mullion-54321");
+	assert_int_equal(status, 0);
+}
+
+/* The disk is full: the old file stays as it was. */
+static void no_room(void **state)
+{
+	char path[96], text[16] = "";
+	pid_t child;
+	int status;
+	FILE *file;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/x", folder);
+	assert_int_equal(state_write(path, "one", false, &err), 0);
+	child = fork();
+	if (!child) {
+		signal(SIGXFSZ, SIG_IGN);
+		setrlimit(RLIMIT_FSIZE, &(struct rlimit){2, 2});
+		_exit(state_write(path, "three", false, &err) ? 0 : 1);
+	}
+	waitpid(child, &status, 0);
+	assert_int_equal(status, 0);
+	file = fopen(path, "r");
+	assert_non_null(fgets(text, sizeof(text), file));
+	fclose(file);
+	assert_string_equal(text, "one");
+}
+
 static void small_files(void **state)
 {
 	char path[96], text[16] = "";
@@ -293,6 +355,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(without_a_definition, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_race, setup, teardown),
 		cmocka_unit_test_setup_teardown(foreign_folders, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_trap_in_tmp, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(small_files, setup, teardown),
 	};
 

@@ -259,9 +259,10 @@ static void credit_is_kept(void **state)
 	close(fd);
 }
 
-/* All of it comes through a small socket, in order, and then its end. */
+/* All of it comes through to one who reads only when nothing more fits, in order, and then its end. */
 static void much_data(void **state)
 {
+	enum { TOTAL = 8 * CREDIT };
 	struct fixture *f = *state;
 	static u8 data[CREDIT / 4];
 	u32 port, sent = 0, limit = CREDIT, got = 0;
@@ -270,9 +271,8 @@ static void much_data(void **state)
 	struct packet *p;
 	ssize_t n;
 
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){4096}, sizeof(int));
-	for (unsigned round = 0; round < 1000 && got < 4 * CREDIT; round++) {
-		u32 len = MIN(MIN(limit - sent, (u32)sizeof(data)), 4 * CREDIT - sent);
+	for (unsigned round = 0; round < 1000 && got < TOTAL; round++) {
+		u32 len = MIN(MIN(limit - sent, (u32)sizeof(data)), TOTAL - sent);
 
 		for (u32 i = 0; i < len; i++)
 			data[i] = (u8)((sent + i) * 7 >> 3);
@@ -280,9 +280,9 @@ static void much_data(void **state)
 			send_packet(f, RW, 1000, port, data, len);
 		sent += len;
 		f->flags = 2; /* sends no more */
-		if (len && sent == 4 * CREDIT)
+		if (len && sent == TOTAL)
 			send_packet(f, SHUTDOWN, 1000, port, NULL, 0);
-		for (unsigned i = 0; i < 12 && (n = read(fd, back, sizeof(back))) > 0; i++, got += (u32)n) {
+		for (unsigned i = 0; !len && i < 12 && (n = read(fd, back, sizeof(back))) > 0; i++, got += (u32)n) {
 			for (u32 at = 0; at < n; at++) {
 				if (back[at] != (u8)((got + at) * 7 >> 3))
 					fail_msg("byte %u is wrong", got + at);
@@ -295,7 +295,7 @@ static void much_data(void **state)
 			limit = p->fwd_cnt + p->buf_alloc;
 		}
 	}
-	assert_int_equal(got, 4 * CREDIT);
+	assert_int_equal(got, TOTAL);
 	run(f);
 	assert_int_equal(read(fd, back, sizeof(back)), 0);
 	close(fd);
@@ -411,6 +411,25 @@ static void nonsense_is_refused(void **state)
 	assert_true(fake_plugged->broken);
 }
 
+/* A header that promises more than there is. */
+static void a_false_length(void **state)
+{
+	struct fixture *f = *state;
+	u32 port;
+	int fd = open_stream(f, &port);
+	struct packet p = {CID, 2, 1000, port, 100, 1, RW, 0, CREDIT, 0};
+	struct fake_buf buf = {f->tx, sizeof(p) + 99};
+	char text[100];
+
+	memcpy(fake_ram + f->tx, &p, sizeof(p));
+	fake_add(&f->driver, 1, &buf, 1, 0);
+	fake_kick_if_wanted(&f->driver, 1);
+	run(f);
+	assert_true(fake_plugged->broken);
+	assert_true(read(fd, text, sizeof(text)) <= 0);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -424,6 +443,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_flood_of_nonsense, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_short_buffer, setup, teardown),
 		cmocka_unit_test_setup_teardown(nonsense_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_false_length, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
