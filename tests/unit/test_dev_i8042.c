@@ -476,6 +476,81 @@ static void test_mouse_modes(void **state)
 	expect_mouse(0xfa, 0x0c, 0, 0);
 }
 
+/* The wires rise only where the command byte lets them, and anew for each byte. */
+static void test_interrupts(void **state)
+{
+	(void)state;
+	set_ctr(0x44);
+	to_mouse(0xf2);
+	fake_pass(&vm.clock, 300000);
+	assert_int_equal(i8042_read_status(&kbc) & 0x21, 0x21);
+	assert_false(aux_irq.level || irq.level);
+	expect_mouse(0xfa, 0x00);
+	to_keyboard(0xee);
+	fake_pass(&vm.clock, 300000);
+	assert_true(full());
+	assert_false(irq.level);
+	expect_keyboard(0xee);
+	set_ctr(0x45);
+	irq.rises = 0;
+	command(0xab);
+	command(0xab); /* the first answer was not read */
+	assert_int_equal(irq.rises, 2);
+	assert_int_equal(answer(), 0);
+}
+
+static void test_lines(void **state)
+{
+	(void)state;
+	/* A byte does not go over one that was not read. */
+	set_ctr(0x55); /* the keyboard is off */
+	key(KEY_A, true);
+	command(0xab);
+	set_ctr(0x45);
+	fake_pass(&vm.clock, 300000);
+	assert_int_equal(answer(), 0);
+	expect_keyboard(0x1e);
+	/* One that comes while the line is still busy comes when it is free. */
+	key(KEY_A, false);
+	assert_int_equal(answer(), 0x9e);
+	key(KEY_B, true);
+	assert_false(full());
+	expect_keyboard(0x30);
+	/* A byte to a device switches its line on. */
+	set_ctr(0x55);
+	to_keyboard(0xee);
+	expect_keyboard(0xee);
+	command(0x20);
+	assert_int_equal(answer(), 0x45);
+}
+
+/* More than the queue holds: the oldest replies stay. */
+static void test_floods(void **state)
+{
+	static const u8 identity[] = {0xfa, 0xab, 0x83};
+
+	(void)state;
+	set_ctr(0x55);
+	for (unsigned i = 0; i < 100; i++)
+		keyboard.ps2.write(&keyboard.ps2, 0xf2);
+	set_ctr(0x05);
+	for (unsigned i = 0; i < 3; i++) {
+		fake_pass(&vm.clock, 300000);
+		assert_int_equal(answer(), identity[i]);
+	}
+	i8042_reset(&kbc);
+	set_ctr(0x45);
+	for (unsigned i = 0; i < 3; i++)
+		move(INT32_MAX, -INT32_MAX, INT32_MAX);
+	enable_mouse(0);
+	button(BTN_RIGHT, true);
+	button(BTN_MIDDLE, true);
+	while (fake_pass(&vm.clock, 300000), full())
+		i8042_read_data(&kbc);
+	to_mouse(0xe9);
+	expect_mouse(0xfa, 0x23, 2, 100);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -493,6 +568,9 @@ int main(void)
 		cmocka_unit_test_setup(test_mouse_reports, setup_plugged),
 		cmocka_unit_test_setup(test_wheel, setup_plugged),
 		cmocka_unit_test_setup(test_mouse_modes, setup_plugged),
+		cmocka_unit_test_setup(test_interrupts, setup_plugged),
+		cmocka_unit_test_setup(test_lines, setup_plugged),
+		cmocka_unit_test_setup(test_floods, setup_plugged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,7 +14,16 @@ static struct vga *vga;
 static u32 scratch[DISPLAY_MAX_WIDTH];
 static struct display_picture picture;
 
-static const struct engine_ops engine = {.name = "fake"};
+static size_t written; /* what the engine was told of */
+
+static void ram_written(struct vm *of, const void *start, size_t len)
+{
+	(void)of;
+	assert_true((const u8 *)start >= vga->vram && (const u8 *)start + len <= vga->vram + VGA_VRAM_SIZE);
+	written += len;
+}
+
+static const struct engine_ops engine = {.name = "fake", .ram_written = ram_written};
 
 static int setup(void **state)
 {
@@ -282,9 +291,31 @@ static void test_256_colours(void **state)
 	indexed(0x3d4, 0x18, 99);
 	assert_int_equal(pixel(14, 20), 0);
 	assert_int_equal(pixel(14, 120), 0xff0082);
-	/* The window is closed above 64 KiB. */
+	/* The upper part's last line is its own. */
+	indexed(0x3c4, 0x02, 0x08);
+	mem_write(GRAPHICS + 0x1000 + 49 * 80 + 1, 1, 200);
+	assert_int_equal(pixel(14, 99), 0xff0082);
+	assert_int_equal(pixel(14, 97), 0);
+	/* The DAC sees no more of a colour than its mask lets through. */
+	out(0x3c6, 0x7f);
+	out(0x3c8, 200 & 0x7f);
+	out(0x3c9, 0);
+	out(0x3c9, 63);
+	out(0x3c9, 0);
+	assert_int_equal(pixel(14, 99), 0x00ff00);
+	out(0x3c6, 0xff);
+	/* The window is closed above 64 KiB; or it is somewhere else, of 32. */
 	assert_int_equal(mem_read(TEXT), 0xff);
 	mem_write(TEXT, 1, 1);
+	written = 0;
+	mem_write(GRAPHICS, 1, 1);
+	assert_true(written > 0);
+	indexed(0x3ce, 0x06, 0x08);
+	vga->vram[3] = 0x66;
+	assert_int_equal(mem_read(0xb0000), 0x66);
+	vga->vram[4 * 0x8000 + 3] = 0x66;
+	assert_int_equal(mem_read(TEXT), 0xff);
+	assert_int_equal(mem_read(GRAPHICS), 0xff);
 }
 
 static void mode_12h(void)
@@ -469,8 +500,22 @@ static void test_depths(void **state)
 	mem_write(GRAPHICS + 80, 1, 0x80);
 	assert_int_equal(pixel(0, 1), 0xffffff);
 	assert_int_equal(pixel(1, 1), 0);
+	/* The last bank of four planes is beyond memory, and comes around. */
+	dispi(DISPI_BANK, 0xffff);
+	assert_int_equal(read_dispi(DISPI_BANK), VGA_VRAM_SIZE / KIB(64) - 1);
+	mem_write(GRAPHICS + 0xffff, 1, 0x55);
+	assert_int_equal(vga->vram[VGA_VRAM_SIZE - 4], 0x55);
 	set_mode(640, 480, 7);
 	assert_int_equal(read_dispi(DISPI_BPP), 32);
+	/* A mode begins with an empty screen, unless it is told not to. */
+	vga->vram[5] = 0x77;
+	dispi(DISPI_ENABLE, 0);
+	dispi(DISPI_ENABLE, DISPI_ENABLED | DISPI_LFB | DISPI_NO_CLEAR);
+	assert_int_equal(vga->vram[5], 0x77);
+	written = 0;
+	set_mode(640, 480, 32);
+	assert_int_equal(vga->vram[5], 0);
+	assert_int_equal(written, 640 * 480 * 4);
 }
 
 static void test_limits(void **state)
