@@ -110,7 +110,7 @@ static void test_newest(void **state)
 	(void)state;
 	for (size_t i = 0; i < 3; i++) {
 		make(0, (const char *[]){"ext2", "ext3", "ext4"}[i],
-			"mkdir boot; for v in 6.1.0-9 6.1.0-10 6.1.0-10.old 0-rescue-9; do echo k$v >boot/vmlinuz-$v; echo i$v "
+			"mkdir boot; for v in 6.1.0-9 6.1.0-10 6.1.0-10.old 9-rescue-9; do echo k$v >boot/vmlinuz-$v; echo i$v "
 			">boot/initrd.img-$v; done");
 		assert_int_equal(look(PART_SIZE), 0);
 		check_file(inside.kernel, "k6.1.0-10\n");
@@ -171,6 +171,24 @@ static void test_grub(void **state)
 	assert_string_equal(inside.command_line, "root=/dev/mapper/x ro quiet splash");
 }
 
+/* What GRUB's scripts would compute is left out; one entry's initrd is not another's. */
+static void test_grub_scripts(void **state)
+{
+	(void)state;
+	make(0, "ext4",
+		"mkdir -p grub; echo k >vmlinuz-7; echo no >vmlinuz-9; echo i >initrd.img-9; cat >grub/grub.cfg <<'END'\n"
+		"menuentry 'Debian' {\n"
+		"\tlinux /$dir/vmlinuz-9 root=x\n"
+		"\tlinux /vmlinuz-7 \"a b\" 'c' d\\ e `f` root=y\n"
+		"}\n"
+		"menuentry 'Other' {\n\tlinux /vmlinuz-9 root=/dev/sda1\n\tinitrd /initrd.img-9\n}\n"
+		"END\n");
+	assert_int_equal(look(PART_SIZE), 0);
+	check_file(inside.kernel, "k\n");
+	assert_string_equal(inside.initrd_name, "");
+	assert_string_equal(inside.command_line, "e root=y");
+}
+
 static void check_refused(u64 size, const char *why)
 {
 	assert_true(look(size) < 0);
@@ -190,6 +208,8 @@ static void test_refusals(void **state)
 	check_refused(DISK_SIZE, "no Linux kernel");
 	make(0, "ext4", "mkdir -p boot; mkdir boot/vmlinuz-1");
 	check_refused(PART_SIZE, "/boot/vmlinuz-1 cannot be read");
+	make(0, "ext4", "mkdir boot; truncate -s 300M boot/vmlinuz-1");
+	check_refused(PART_SIZE, "too large");
 	/* tables that lead nowhere */
 	memset(disk, 0, DISK_SIZE);
 	put_gpt(0, 0x7fffffff, 0xffffffff);
@@ -225,6 +245,7 @@ int main(void)
 		cmocka_unit_test(test_links),
 		cmocka_unit_test(test_link_loop),
 		cmocka_unit_test(test_grub),
+		cmocka_unit_test(test_grub_scripts),
 		cmocka_unit_test(test_refusals),
 	};
 

@@ -13,6 +13,7 @@
 
 #include "backend/net_switch.h"
 #include "backend/switch.h"
+#include "backend/switch_wire.h"
 
 #define SECOND 1000000000ull
 
@@ -259,6 +260,57 @@ static void test_stuck(void **state)
 	loop_fini(&loop);
 }
 
+/* What the switch answers to a first message; 0: it ends the connection. */
+static ssize_t greet(const struct switch_hello *hello, size_t len, int *fd)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	char answer[200];
+
+	*fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+	strcpy(addr.sun_path, path);
+	assert_int_equal(connect(*fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	assert_int_equal(send(*fd, hello, len, 0), len);
+	return recv(*fd, answer, sizeof(answer), 0);
+}
+
+/* The switch believes no client: names are printed for others, addresses are one card's. */
+static void test_hellos(void **state)
+{
+	const struct switch_hello good = {
+		.magic = SWITCH_MAGIC, .kind = SWITCH_PORT, .mac = {0x52, 0x54, 0, 0, 0, 1}, .name = "box"};
+	struct switch_hello hello = good;
+	int fd, other;
+
+	(void)state;
+	open_all();
+	strcpy(hello.name, "a\", \"b");
+	assert_int_equal(greet(&hello, sizeof(hello), &fd), 0);
+	close(fd);
+	memset(hello.name, 'a', sizeof(hello.name));
+	assert_int_equal(greet(&hello, sizeof(hello), &fd), 0);
+	close(fd);
+	hello = good;
+	hello.mac[0] = 0x53;
+	assert_int_equal(greet(&hello, sizeof(hello), &fd), 0);
+	close(fd);
+	hello = good;
+	assert_int_equal(greet(&hello, sizeof(hello) - 1, &fd), 0);
+	close(fd);
+	hello.magic++;
+	assert_int_equal(greet(&hello, sizeof(hello), &fd), 0);
+	close(fd);
+	/* What is no frame is none, and the connection goes on. */
+	assert_int_equal(greet(&good, sizeof(good), &fd), sizeof(good));
+	for (size_t len = 1; len < sizeof(struct switch_frame) + 14; len++)
+		assert_int_equal(send(fd, &good, len, 0), len);
+	assert_true(greet(&good, sizeof(good), &other) > 0); /* there is one with that address */
+	close(other);
+	close(fd);
+	stop_server(SIGTERM);
+	unlink(path);
+	loop_fini(&loop);
+}
+
 static unsigned link_seen;
 
 /* The switch is killed: the link goes down, and up with the next one. */
@@ -304,6 +356,7 @@ int main(void)
 		cmocka_unit_test_setup(test_full, setup),
 		cmocka_unit_test(test_frames),
 		cmocka_unit_test(test_stuck),
+		cmocka_unit_test(test_hellos),
 		cmocka_unit_test(test_restart),
 	};
 
