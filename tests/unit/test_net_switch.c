@@ -260,6 +260,103 @@ static void test_stuck(void **state)
 	loop_fini(&loop);
 }
 
+/* ---- what comes for a card, before it gets it ---- */
+
+static unsigned drained;
+
+static int lose(struct net_pump *p, const struct net_frame *frame)
+{
+	(void)p;
+	(void)frame;
+	return 0;
+}
+
+static void on_drained(struct net_pump *p)
+{
+	(void)p;
+	drained++;
+}
+
+/* A TCP frame of that many bytes of data. */
+static size_t make_tcp(u8 *f, size_t n)
+{
+	memset(f, 0, 54 + n);
+	memcpy(f + 12, "\x08\0\x45\0", 4);
+	f[16] = (u8)((40 + n) >> 8);
+	f[17] = (u8)(40 + n);
+	memcpy(f + 22, "\x40\6", 2);
+	f[46] = 5 << 4;
+	return 54 + n;
+}
+
+static void test_pump(void **state)
+{
+	static const struct net_pump_ops ops = {.send = lose, .drained = on_drained};
+	struct net_offload none = {0}, sum = {.flags = NET_NEEDS_CSUM, .csum_start = 34, .csum_offset = 16};
+	struct net_offload cut = {.flags = NET_NEEDS_CSUM, .gso = NET_GSO_TCPV4, .gso_size = 1000,
+		.csum_start = 34, .csum_offset = 16, .hdr_len = 54};
+	struct net_place place = {.vm = &vm, .loop = &loop};
+	static u8 f[NET_FRAME_MAX];
+	struct net_pump p;
+	u64 dropped;
+
+	(void)state;
+	memset(&vm, 0, sizeof(vm));
+	pthread_mutex_init(&vm.lock, NULL);
+	assert_int_equal(loop_init(&loop), 0);
+	assert_int_equal(net_pump_init(&p, &ops, &place), 0);
+	fake_card_init(&card[0], &p.net);
+	/* What waits keeps its place. */
+	card[0].room = 1;
+	assert_true(net_pump_receive(&p, f, 61, &none));
+	assert_false(net_pump_receive(&p, f, 62, &none));
+	card[0].room = 100;
+	assert_false(net_pump_receive(&p, f, 63, &none));
+	assert_int_equal(card[0].nin, 1);
+	p.net.ops->rx_ready(&p.net);
+	assert_true(fake_run(&loop, &card[0].nin, 3, 1000));
+	assert_int_equal(card[0].in[1].len, 62);
+	assert_int_equal(card[0].in[2].len, 63);
+	assert_int_equal(drained, 1);
+	/* Cut, and summed, for a card that does not do so itself. */
+	assert_true(net_pump_receive(&p, f, make_tcp(f, 2500), &cut));
+	assert_int_equal(card[0].nin, 6);
+	assert_int_equal(card[0].in[5].len, 554);
+	assert_int_equal(card[0].in[5].offload.flags, NET_CSUM_VALID);
+	assert_int_equal(card[0].in[5].offload.gso, NET_GSO_NONE);
+	assert_true(net_pump_receive(&p, f, make_tcp(f, 100), &sum));
+	assert_int_equal(card[0].in[6].offload.flags, NET_CSUM_VALID);
+	assert_int_not_equal(card[0].in[6].data[50] | card[0].in[6].data[51], 0);
+	p.net.accepts = NET_ACCEPTS_CSUM | NET_ACCEPTS_TSO4;
+	assert_true(net_pump_receive(&p, f, make_tcp(f, 2500), &cut));
+	assert_int_equal(card[0].nin, 8);
+	assert_int_equal(card[0].in[7].offload.gso, NET_GSO_TCPV4);
+	p.net.accepts = 0;
+	/* What makes no sense, or a piece for each byte, is dropped. */
+	dropped = p.rx.dropped;
+	cut.gso_size = 10;
+	net_pump_receive(&p, f, make_tcp(f, 2500), &cut);
+	cut.gso = 7;
+	net_pump_receive(&p, f, make_tcp(f, 2500), &cut);
+	sum.csum_start = 5000;
+	net_pump_receive(&p, f, make_tcp(f, 2500), &sum);
+	assert_int_equal(p.rx.dropped, dropped + 3);
+	assert_int_equal(card[0].nin, 8);
+	/* The cable is out. */
+	p.net.up = false;
+	net_pump_receive(&p, f, 60, &none);
+	assert_int_equal(card[0].nin, 8);
+	p.net.up = true;
+	/* The place to wait is not without end. */
+	card[0].room = 0;
+	for (unsigned i = 0; i < 2 * NET_BACKLOG / 60000; i++)
+		assert_false(net_pump_receive(&p, f, 60000, &none));
+	assert_true(p.rx.dropped > dropped + 3);
+	fake_card_fini(&card[0]);
+	net_pump_fini(&p);
+	loop_fini(&loop);
+}
+
 /* What the switch answers to a first message; 0: it ends the connection. */
 static ssize_t greet(const struct switch_hello *hello, size_t len, int *fd)
 {
@@ -357,6 +454,7 @@ int main(void)
 		cmocka_unit_test(test_frames),
 		cmocka_unit_test(test_stuck),
 		cmocka_unit_test(test_hellos),
+		cmocka_unit_test(test_pump),
 		cmocka_unit_test(test_restart),
 	};
 
