@@ -359,7 +359,8 @@ static bool take(int fd, void *data, size_t len)
 
 static void put(int fd, const void *data, size_t len)
 {
-	assert_int_equal(send(fd, data, len, MSG_NOSIGNAL), len);
+	if (len) /* the client may have gone by now */
+		assert_int_equal(send(fd, data, len, MSG_NOSIGNAL), len);
 }
 
 static void answer_option(int fd, u32 option, u32 type, const void *data, u32 len)
