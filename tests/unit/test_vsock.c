@@ -301,6 +301,34 @@ static void much_data(void **state)
 	close(fd);
 }
 
+/* The guest sends no more, and what is kept for a slow reader comes all the same. */
+static void an_end_with_a_rest(void **state)
+{
+	struct fixture *f = *state;
+	static u8 data[CREDIT / 4];
+	u32 port, sent = 0, limit = CREDIT, got = 0;
+	int fd = open_stream(f, &port);
+	struct packet *p;
+	ssize_t n;
+
+	while (sent < limit) {
+		send_packet(f, RW, 1000, port, data, MIN(limit - sent, (u32)sizeof(data)));
+		sent += MIN(limit - sent, (u32)sizeof(data));
+		while ((p = received(f)) != NULL)
+			limit = p->fwd_cnt + p->buf_alloc;
+	}
+	f->flags = 2;
+	send_packet(f, SHUTDOWN, 1000, port, NULL, 0);
+	for (unsigned i = 0; i < 20 && got < sent; i++) {
+		while ((n = read(fd, data, sizeof(data))) > 0)
+			got += (u32)n;
+		run(f);
+	}
+	assert_int_equal(got, sent);
+	assert_int_equal(read(fd, data, sizeof(data)), 0);
+	close(fd);
+}
+
 /* The guest's credit is zero: nothing comes until it gives some. */
 static void the_guest_may_be_slow(void **state)
 {
@@ -437,6 +465,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_guest_reaches_the_host, setup, teardown),
 		cmocka_unit_test_setup_teardown(credit_is_kept, setup, teardown),
 		cmocka_unit_test_setup_teardown(much_data, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_end_with_a_rest, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_guest_may_be_slow, setup, teardown),
 		cmocka_unit_test_setup_teardown(answers, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_reset, setup, teardown),
