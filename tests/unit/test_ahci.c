@@ -417,12 +417,20 @@ static void tells_the_engine(void **state)
 	assert_int_equal(simple(0x25, 0, 3, 0, 1536, false), 0x50);
 	assert_true(written[DATA] && written[DATA + 5] && written[DATA + 0x20000] && written[DATA + 0x20000 + 1529]);
 	assert_false(written[DATA + 6]);
+	assert_true(written[RECEIVED + 0x40] && written[LIST + 4]);
 	/* Also of a read that failed: it may have filled a part. */
 	memset(written, 0, sizeof(written));
 	disk.error = -EIO;
 	assert_int_equal(simple(0x25, 0, 3, 0, 1536, false), 0x4041);
 	assert_true(written[DATA + 0x20000 + 1529]);
 	assert_int_equal(moved(0), 0);
+	recover(0);
+	disk.error = 0;
+	/* RAM that this system cannot reach */
+	vm.private_memory = true;
+	pwr(P_CI, 1);
+	assert_true(prd(P_IS) & HBFS);
+	vm.private_memory = false;
 }
 
 static void other_commands(void **state)

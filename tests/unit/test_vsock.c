@@ -99,6 +99,7 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	fake_plugged->pci.ops->free(&fake_plugged->pci);
+	assert_int_equal(access(f->path, F_OK), -1);
 	loop_timer_fini(&f->loop, &f->timer);
 	loop_fini(&f->loop);
 	fake_vm_fini(&f->vm);
@@ -423,12 +424,24 @@ static void a_short_buffer(void **state)
 static void nonsense_is_refused(void **state)
 {
 	struct fixture *f = *state;
+	static const char *const lines[] = {"CONNECT nowhere\n", "CONNECT 4294967295\n", "CONNECT 1 2\n",
+		"CONNECT 00000000000000000000000000000000000000000000000000001\n"};
 	struct fake_buf buf = {f->tx, 20};
+	struct virtio *mine = fake_plugged;
+	struct err err;
 	char text[8];
-	int fd = host_connect(f, "CONNECT nowhere\n");
 
-	assert_int_equal(read(fd, text, sizeof(text)), 0);
-	close(fd);
+	for (unsigned i = 0; i < ARRAY_SIZE(lines); i++) {
+		int fd = host_connect(f, lines[i]);
+
+		errno = 0;
+		assert_true(read(fd, text, sizeof(text)) <= 0 && errno != EAGAIN);
+		close(fd);
+	}
+	assert_null(received(f));
+	/* The socket of a VM that runs is its own. */
+	assert_int_equal(virtio_vsock_create(&f->vm, NULL, &f->loop, CID + 1, f->path, &err), -EADDRINUSE);
+	assert_ptr_equal(fake_plugged, mine);
 	send_packet(f, RW, 9, 9, "x", 1);
 	assert_int_equal(received(f)->op, RST);
 	send_packet(f, RST, 9, 9, NULL, 0);
