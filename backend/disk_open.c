@@ -66,6 +66,23 @@ const char *disk_format_of_name(const char *path)
 	return NULL;
 }
 
+/* "... Failed to get \"write\" lock\nIs another process using the image [backing.img]?" */
+bool disk_tool_locked(char *text, const char **path)
+{
+	static const char question[] = "another process using the image [";
+	char *name = strstr(text, question), *end;
+
+	if (!name)
+		return strstr(text, "lock\n");
+	name += strlen(question);
+	end = strstr(name, "]?");
+	if (end) {
+		*end = 0;
+		*path = name;
+	}
+	return true;
+}
+
 void disk_tool_complaint(char text[DISK_TOOL_TEXT])
 {
 	static const char *const fronts[] = {

@@ -42,6 +42,8 @@ int disk_check_image(const struct disk_source *source, const char *format, struc
 /* What qemu-img or qemu-nbd complained of: shortened in place to the line that helps. */
 #define DISK_TOOL_TEXT 2048u /* at least */
 void disk_tool_complaint(char text[DISK_TOOL_TEXT]);
+/* Did it fail because an image is in use? Then *path becomes that image's, which lies in text, if it is named. */
+bool disk_tool_locked(char *text, const char **path);
 /* The format that a file's name states, or NULL. */
 const char *disk_format_of_name(const char *path);
 

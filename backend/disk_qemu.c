@@ -4,6 +4,7 @@
  * our own (Debian's qemu-utils), on a UNIX socket that nobody else can reach. It
  * ends with us, in order: when the connection ends, and when this process does.
  */
+#include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libnbd.h>
@@ -23,7 +24,9 @@
 
 #define TEXT 2048
 #define NAME_MAX_LEN (2 * PATH_MAX + 64)
+#define CHAIN_MAX 32
 #define LINES_MAX 10 /* that it says while it runs */
+#define CHAIN_TEXT KIB(64) /* qemu-img's description of an image and those below it */
 #define STOP_SECONDS 60 /* for what it has to write out */
 
 struct qemu_nbd {
@@ -33,13 +36,15 @@ struct qemu_nbd {
 	pid_t pid;
 	unsigned lines;
 	char *path;
+	int backing[CHAIN_MAX]; /* files below it, open for their locks only */
+	unsigned nbacking;
 };
 
 /* ---- messages ---- */
 
 static int complain(const char *path, char *text, struct err *err)
 {
-	if (strstr(text, "lock\n") || strstr(text, "another process using"))
+	if (disk_tool_locked(text, &path))
 		return disk_lock_complain(path, err);
 	if (strstr(text, "qemu-img: No such file") || strstr(text, "qemu-nbd: No such file"))
 		return err_set(err, ENOENT,
@@ -83,18 +88,54 @@ static int check_file(const struct disk_source *source, struct err *err)
 }
 
 /* The chain of backing files must end, and each must be there. */
-static int check_chain(const struct disk_source *source, const char *image, struct err *err)
+static int check_chain(const struct disk_source *source, const char *image, char *out, struct err *err)
 {
 	const char *const argv[] = {
 		"qemu-img", "info", "-U", "--backing-chain", "--output=json", "--image-opts", image, NULL};
 	char text[TEXT];
-	int status = process_run(argv, NULL, 0, text, sizeof(text));
+	int status = process_run(argv, out, out ? CHAIN_TEXT : 0, text, sizeof(text));
 
 	if (!status)
 		return 0;
 	if (status < 0)
 		return err_set(err, -status, "disk %s: qemu-img: %s", source->path, strerror(-status));
 	return complain(source->path, text, err);
+}
+
+/* An image in the chain that is only read must stay as it is. What is no file has no lock. */
+static int lock_backing(struct qemu_nbd *q, const char *path, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0)
+		return 0;
+	if (q->nbacking == CHAIN_MAX) {
+		close(fd);
+		return err_set(err, E2BIG, "disk %s: more than %d backing files", q->path, CHAIN_MAX);
+	}
+	q->backing[q->nbacking++] = fd;
+	return disk_lock(fd, path, false, err);
+}
+
+/* qemu-nbd would not mind others that write to the files below the image; the guest would. */
+static int lock_chain(struct qemu_nbd *q, bool itself, const char *described, struct err *err)
+{
+	cJSON *chain = cJSON_Parse(described), *image;
+	bool passed = itself;
+	int ret = cJSON_IsArray(chain)
+			  ? 0
+			  : err_set(err, EIO, "disk %s: qemu-img's answer makes no sense", q->path);
+
+	cJSON_ArrayForEach(image, chain)
+	{
+		const char *path = cJSON_GetStringValue(cJSON_GetObjectItem(image, "filename"));
+
+		if (passed && path && !ret)
+			ret = lock_backing(q, path, err);
+		passed = true;
+	}
+	cJSON_Delete(chain);
+	return ret;
 }
 
 /*
@@ -128,7 +169,20 @@ int disk_check_image(const struct disk_source *source, const char *format, struc
 	int ret;
 
 	describe(source, format, image, sizeof(image));
-	ret = check_chain(source, image, err);
+	ret = check_chain(source, image, NULL, err);
+	return ret ? ret : check_image(source, format, image, err);
+}
+
+/* Good, and the files below it ours to read. */
+static int check_and_lock(struct qemu_nbd *q, const struct disk_source *source, const char *format,
+	const char *image, struct err *err)
+{
+	char *described = malloc(CHAIN_TEXT);
+	int ret = described ? check_chain(source, image, described, err) : -ENOMEM;
+
+	if (!ret && strcmp(format, "nbd"))
+		ret = lock_chain(q, source->snapshot, described, err);
+	free(described);
 	return ret ? ret : check_image(source, format, image, err);
 }
 
@@ -162,6 +216,8 @@ static void close_server(struct disk_server *server)
 		close(q->talk.fd);
 	if (q->pid)
 		process_stop(q->pid, STOP_SECONDS);
+	while (q->nbacking)
+		close(q->backing[--q->nbacking]);
 	free(q->path);
 	free(q);
 }
@@ -286,7 +342,7 @@ int disk_qemu_open(const struct disk_source *source, const char *format, struct 
 	if (strcmp(format, "nbd"))
 		ret = check_file(source, err);
 	if (!ret)
-		ret = disk_check_image(source, format, err);
+		ret = check_and_lock(q, source, format, image, err);
 	if (!ret)
 		ret = start(q, source, image, &nbd, err);
 	if (!ret) {
