@@ -125,7 +125,7 @@ static void listener_ready(void *arg, u32 events)
 /* A socket file that nobody listens to any more is in the way. */
 static int bind_again(int fd, const struct sockaddr_un *addr)
 {
-	int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	bool stale = connect(probe, (const struct sockaddr *)addr, sizeof(*addr)) && errno == ECONNREFUSED;
 
 	close(probe);

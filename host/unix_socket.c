@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define BACKLOG 8
-#define CONNECT_SECONDS 3 /* for a server that accepts nobody, and has as many waiting as it may */
+#define CONNECT_TRIES 150 /* 20 ms each */
 
 /* The address by way of the folder's descriptor, which is short. Returns that descriptor, or -errno. */
 static int make_address(const char *path, struct sockaddr_un *address)
@@ -39,21 +39,22 @@ static int make_address(const char *path, struct sockaddr_un *address)
 	return -ENAMETOOLONG;
 }
 
-/* 0 or -errno; -EAGAIN: nobody accepts. */
-static int connect_to(int fd, const struct sockaddr_un *address)
+/* The queue of a process that hangs may be full, which is not waited for for ever. */
+static int try_connect(int fd, const struct sockaddr_un *address)
 {
-	struct timeval wait = {.tv_sec = CONNECT_SECONDS}, for_ever = {0};
-
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) ||
-		connect(fd, (const struct sockaddr *)address, sizeof(*address)) ||
-		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &for_ever, sizeof(for_ever)))
-		return -errno;
-	return 0;
+	for (unsigned i = 0; i < CONNECT_TRIES; i++) {
+		if (!connect(fd, (const struct sockaddr *)address, sizeof(*address)))
+			return 0;
+		if (errno != EAGAIN && errno != EINTR)
+			return -errno;
+		usleep(20000);
+	}
+	return -EAGAIN;
 }
 
 int unix_connect(const char *path)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un address;
 	int dir, ret;
 
@@ -61,13 +62,13 @@ int unix_connect(const char *path)
 		return -errno;
 	dir = ret = make_address(path, &address);
 	if (dir >= 0) {
-		ret = connect_to(fd, &address);
+		ret = try_connect(fd, &address);
 		close(dir);
 	}
-	if (!ret)
+	if (!ret && !fcntl(fd, F_SETFL, 0))
 		return fd;
 	close(fd);
-	return ret;
+	return ret ? ret : -errno;
 }
 
 /* A socket that was left behind refuses connections. */

@@ -23,7 +23,7 @@ int client_open(struct client *client, const char *name, struct err *err)
 	char path[PATH_MAX];
 	int ret;
 
-	*client = (struct client){.fd = -1, .pass = -1};
+	*client = (struct client){.name = name, .fd = -1, .pass = -1};
 	if (!state_running(name, NULL))
 		return state_defined(name) || state_crashed(name)
 			       ? err_set(err, ESRCH, "VM %s does not run", name)
@@ -33,7 +33,8 @@ int client_open(struct client *client, const char *name, struct err *err)
 		return ret;
 	client->fd = unix_connect(path);
 	if (client->fd < 0)
-		return err_set(err, -client->fd, "VM %s does not answer: %s", name, strerror(-client->fd));
+		return err_set(
+			err, -client->fd, "VM %s does not answer; mullion kill %s ends it", name, name);
 	return 0;
 }
 
@@ -78,7 +79,10 @@ static cJSON *next_line(struct client *client, u64 deadline)
 	cJSON *json;
 
 	while (!client->len || !(end = memchr(client->text, '\n', client->len))) {
-		if (receive(client, deadline))
+		int ret = receive(client, deadline);
+
+		client->silent = ret == -ETIMEDOUT;
+		if (ret)
 			return NULL;
 	}
 	json = cJSON_ParseWithLength(client->text, (size_t)(end - client->text));
@@ -136,7 +140,10 @@ static cJSON *result_of(struct client *client, struct err *err)
 		result = cJSON_DetachItemFromObject(answer, "result");
 		error = cJSON_GetObjectItem(answer, "error");
 		if (!answer)
-			err_set(err, ETIMEDOUT, "the VM does not answer");
+			err_set(err, ETIMEDOUT,
+				client->silent ? "VM %s does not answer; mullion kill %s ends it"
+					       : "VM %s has ended the connection",
+				client->name, client->name);
 		else if (error)
 			err_set(err, EINVAL, "%s", cJSON_IsString(error) ? error->valuestring : "failed");
 		if (!answer || error)
@@ -151,7 +158,7 @@ static cJSON *result_of(struct client *client, struct err *err)
 cJSON *client_call(struct client *client, const char *command, cJSON *args, struct err *err)
 {
 	if (send_request(client, command, args)) {
-		err_set(err, EPIPE, "the VM does not listen");
+		err_set(err, EPIPE, "VM %s does not listen", client->name);
 		return NULL;
 	}
 	return result_of(client, err);

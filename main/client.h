@@ -8,10 +8,12 @@
 #include "lib/types.h"
 
 struct client {
+	const char *name; /* of the VM */
 	int fd;
 	int pass; /* a descriptor that goes along with the next request, or -1 */
 	char *text; /* received, not used yet */
 	size_t len;
+	bool silent; /* an answer did not come in time */
 };
 
 #define CLIENT_MS 3000 /* how long a VM that works may take to answer */

@@ -19,11 +19,12 @@
 static bool follow;
 static unsigned tail;
 
-/* Of a VM that runs, its process knows; of another one, its definition, or it is the usual one. */
+/* Of a VM that runs, its process knows; of another one, or one that is silent, its definition, or it is the usual one. */
 static int log_path(const char *name, char path[PATH_MAX], struct err *err)
 {
 	cJSON *status = client_ask(name, "status", NULL, NULL);
 	const cJSON *log = cJSON_GetObjectItem(status, "console-log");
+	bool silent = !status && state_defined(name);
 	struct vm_config config;
 	int ret;
 
@@ -33,7 +34,7 @@ static int log_path(const char *name, char path[PATH_MAX], struct err *err)
 		return 0;
 	}
 	cJSON_Delete(status);
-	if (state_running(name, NULL))
+	if (state_running(name, NULL) && !silent)
 		return err_set(err, ENOENT, "VM %s keeps no log of its console", name);
 	ret = definition_load(name, &config, err);
 	if (!ret && config.console_log)

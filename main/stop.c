@@ -76,6 +76,14 @@ static int kill_process(const char *name, struct err *err)
 	return err_set(err, EIO, "VM %s: process %ld does not end", name, (long)pid);
 }
 
+/* CLIENT_MS have passed without a word. */
+static int wait_silent(const char *name, u64 ms, struct err *err)
+{
+	for (u64 passed = CLIENT_MS; passed < ms && state_running(name, NULL); passed += 20)
+		usleep(20000);
+	return kill_process(name, err);
+}
+
 /* Until nobody holds the name any more. */
 static int wait_gone(struct client *client, const char *name, u64 ms, struct err *err)
 {
@@ -86,6 +94,7 @@ static int wait_gone(struct client *client, const char *name, u64 ms, struct err
 	return state_running(name, NULL) ? kill_process(name, err) : 0;
 }
 
+/* ms: how long the guest may take; a process that says nothing has no more than that, either. */
 static int order(const char *name, const char *command, cJSON *args, u64 ms, struct err *err)
 {
 	struct client client;
@@ -94,13 +103,15 @@ static int order(const char *name, const char *command, cJSON *args, u64 ms, str
 
 	if (ret) {
 		cJSON_Delete(args);
-		return ret == -ENOENT || ret == -ESRCH ? ret : kill_process(name, err);
+		return ret == -ENOENT || ret == -ESRCH ? ret : wait_silent(name, ms, err);
 	}
 	result = client_call(&client, command, args, err);
-	if (!result && !strcmp(command, "stop"))
-		ret = -EIO;
+	if (result)
+		ret = wait_gone(&client, name, ms + GRACE_MS, err);
+	else if (client.silent || !strcmp(command, "kill"))
+		ret = wait_silent(name, ms, err);
 	else
-		ret = wait_gone(&client, name, result ? ms : 0, err);
+		ret = -EIO;
 	cJSON_Delete(result);
 	client_close(&client);
 	return ret;
@@ -111,12 +122,12 @@ static int stop_one(const char *name, struct err *err)
 	cJSON *args = cJSON_CreateObject();
 
 	cJSON_AddNumberToObject(args, "time", stop_time);
-	return order(name, "stop", args, stop_time * 1000ull + GRACE_MS, err);
+	return order(name, "stop", args, stop_time * 1000ull, err);
 }
 
 static int kill_one(const char *name, struct err *err)
 {
-	return order(name, "kill", NULL, GRACE_MS, err);
+	return order(name, "kill", NULL, 0, err);
 }
 
 static int stop(const struct invocation *call)
