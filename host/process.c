@@ -29,6 +29,13 @@ static void defaults(void)
 	setsid(); /* a key on our terminal is not for it */
 }
 
+void process_close_all_but(int fd)
+{
+	if (fd > FIRST_PASSED)
+		close_range(FIRST_PASSED, (unsigned)fd - 1, 0);
+	close_range((unsigned)fd + 1, ~0u, 0);
+}
+
 static void place(int fd, int as)
 {
 	if (fd < 0)

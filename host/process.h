@@ -20,6 +20,8 @@ struct process_spec {
 	int pass; /* becomes its descriptor 3; -1: none; not together with listen */
 };
 
+/* In a child that is to live longer than we do: nothing of ours but its standard descriptors and fd (3 or more). */
+void process_close_all_but(int fd);
 /* Those that process_start has started and nobody has waited for. Returns how many. */
 unsigned process_list(pid_t *pids, unsigned max);
 /* 0 or -errno (the fork's); a program that cannot be run says so on err and ends with 127. */

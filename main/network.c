@@ -19,6 +19,7 @@
 #include "backend/switch.h"
 #include "backend/switch_wire.h"
 #include "host/log.h"
+#include "host/process.h"
 #include "main/state.h"
 
 #define FOLDER ".networks" /* no VM's name */
@@ -146,9 +147,7 @@ static void serve(int listener, const char *path)
 	setsid();
 	for (int fd = 0; fd < 3 && null >= 0; fd++)
 		dup2(null, fd);
-	if (listener > 3)
-		close_range(3, (unsigned)listener - 1, 0);
-	close_range((unsigned)listener + 1, ~0u, 0);
+	process_close_all_but(listener);
 	if (chdir("/"))
 		_exit(1);
 	signal(SIGHUP, SIG_IGN);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "host/log.h"
+#include "host/process.h"
 #include "main/define.h"
 #include "main/state.h"
 #include "main/vmm.h"
@@ -65,7 +66,7 @@ static int start_detached(struct vm_config *config, const struct tsc_sample *sta
 			.forget = forget};
 
 		*child = true;
-		close(ready[0]);
+		process_close_all_but(ready[1]); /* the starter's pipes and locks are none of its business */
 		setsid();
 		umask(077);
 		return vmm_run(&start);
