@@ -247,6 +247,35 @@ static int parse_command(struct parser *p, int argc, char **argv)
 	return ret ? ret : parse_all(p, argc, argv);
 }
 
+/* Returns how many words its name has, or 0. */
+static int find_command(command_table table, int argc, char **argv, const struct command **command)
+{
+	int used = 0;
+
+	for (; *table && !used; table++) {
+		used = name_words((*table)->name, argc - 1, argv + 1);
+		*command = *table;
+	}
+	return used;
+}
+
+/* mullion help COMMAND is mullion COMMAND --help. */
+static int help_on(command_table table, int argc, char **argv, const struct command **command, bool *help,
+	struct err *err)
+{
+	const struct command *found;
+	int used = find_command(table, argc, argv, &found);
+
+	*help = true;
+	if (used)
+		*command = found;
+	else if (is_group(table, argv[1]))
+		used = 1;
+	else
+		return unknown_command(table, argv[1], err);
+	return argc > used + 1 ? err_set(err, EINVAL, "unexpected argument %s", argv[used + 1]) : 0;
+}
+
 int command_parse(command_table table, int argc, char **argv, struct invocation *call,
 	const struct command **command, bool *help, struct err *err)
 {
@@ -257,16 +286,15 @@ int command_parse(command_table table, int argc, char **argv, struct invocation 
 	*help = false;
 	if (argc < 2)
 		return err_set(err, EINVAL, "say what to do: mullion run, mullion doctor, or mullion --help");
-	for (command_table at = table; *at && !used; at++) {
-		used = name_words((*at)->name, argc - 1, argv + 1);
-		p.command = *at;
-	}
+	used = find_command(table, argc, argv, &p.command);
 	if (used) {
 		ret = parse_command(&p, argc - 1 - used, argv + 1 + used);
 		*command = p.command;
 		*help = p.help;
 		return ret;
 	}
+	if (!strcmp(argv[1], "help") && argc > 2)
+		return help_on(table, argc - 1, argv + 1, command, help, err);
 	if (is_one_of(argv[1], "--help", "-h") || !strcmp(argv[1], "help"))
 		*help = true;
 	else if (is_group(table, argv[1]) && (argc < 3 || is_one_of(argv[2], "--help", "-h")))

@@ -67,6 +67,23 @@ const struct command *const commands[] = {
 	NULL,
 };
 
+/* What could not be printed, on a full disk for example, is a failure. */
+static int end(int status)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	log_line("standard output: not everything could be written");
+	return status ? status : STATUS_FAULT;
+}
+
+/* Of "--help", "help", "help image" and "image --help": the group, or NULL. */
+static const char *group_in(char **word)
+{
+	if (!strcmp(*word, "help"))
+		word++;
+	return *word && **word != '-' ? *word : NULL;
+}
+
 int main(int argc, char **argv)
 {
 	struct tsc_sample started;
@@ -80,7 +97,7 @@ int main(int argc, char **argv)
 	fill_standard_descriptors();
 	if (argc == 2 && (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V"))) {
 		puts("mullion " MULLION_VERSION);
-		return 0;
+		return end(STATUS_OK);
 	}
 	config_init(&config);
 	if (command_parse(commands, argc, argv, &call, &command, &help, &err)) {
@@ -88,10 +105,10 @@ int main(int argc, char **argv)
 		return STATUS_USAGE;
 	}
 	if (!help)
-		return command->run(&call);
+		return end(command->run(&call));
 	if (command)
 		command_help(command, stdout);
 	else
-		command_list(commands, *argv[1] == '-' || !strcmp(argv[1], "help") ? NULL : argv[1], stdout);
-	return 0;
+		command_list(commands, group_in(argv + 1), stdout);
+	return end(STATUS_OK);
 }
