@@ -87,9 +87,10 @@ int console_file_create(
 	file->console.lock = &config->vm->lock;
 	file->vm = config->vm;
 	timer_init(&file->flush_timer, flush_now, file);
-	file->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY | O_CLOEXEC, 0666);
+	file->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0666);
 	if (file->fd < 0) {
-		ret = err_set(err, errno, "cannot write console file %s: %s", path, strerror(errno));
+		ret = err_set(err, errno, "cannot write console file %s: %s", path,
+			errno == ENXIO ? "nobody reads that pipe" : strerror(errno));
 		free(file);
 		return ret;
 	}

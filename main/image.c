@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +40,7 @@ static int tool_error(const char *path, int status, char *text, struct err *err)
 		return err_set(err, ENOENT, "image %s: needs qemu-img: install Debian's qemu-utils", path);
 	if (status < 0)
 		return err_set(err, -status, "image %s: qemu-img: %s", path, strerror(-status));
-	if (strstr(text, "lock\n") || strstr(text, "another process using"))
+	if (disk_tool_locked(text, &path))
 		return disk_lock_complain(path, err);
 	disk_tool_complaint(text);
 	return err_set(err, EIO, "image %s: %.300s", path, *text ? text : "qemu-img failed without a word");
@@ -114,8 +115,12 @@ static int format_of(const char *path, const char *given, const char **out, stru
 {
 	const struct disk_source source = {.path = path, .format = given};
 
-	if (access(path, R_OK))
+	struct stat st;
+
+	if (access(path, R_OK) || stat(path, &st))
 		return err_set(err, errno, "image %s: %s", path, strerror(errno));
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return err_set(err, EINVAL, "image %s: is neither a file nor a block device", path);
 	return disk_find_format(&source, out, err);
 }
 
@@ -138,9 +143,22 @@ static int check_target(const char *path, struct err *err)
 	return disk_lock_holder(path) ? disk_lock_complain(path, err) : 0;
 }
 
-/* Beside the target, which gets the name only when all is well. */
+static const char *unfinished;
+
+static void give_up(int signo)
+{
+	unlink(unfinished);
+	signal(signo, SIG_DFL);
+	raise(signo);
+}
+
+/* Beside the target, which gets the name only when all is well. Ctrl-C leaves nothing of it. */
 static void name_draft(const char *path, char draft[PATH_MAX])
 {
+	unfinished = draft;
+	signal(SIGINT, give_up);
+	signal(SIGTERM, give_up);
+	signal(SIGHUP, give_up);
 	if (snprintf(draft, PATH_MAX, "%s.new-%d", path, (int)getpid()) >= PATH_MAX)
 		snprintf(draft, PATH_MAX, "%.4000s", path);
 }

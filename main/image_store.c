@@ -43,6 +43,16 @@ static int in_folder(const char *word, const char *format, char path[PATH_MAX], 
 	return 0;
 }
 
+/* What is before a colon would be a protocol to qemu-img, unless a slash comes first. */
+static int write_path(const char *word, char path[PATH_MAX], struct err *err)
+{
+	bool here = strchr(word, ':') && !strchr(word, '/');
+
+	if (snprintf(path, PATH_MAX, "%s%s", here ? "./" : "", word) >= PATH_MAX)
+		return err_set(err, ENAMETOOLONG, "image %.100s...: the name is too long", word);
+	return 0;
+}
+
 int image_find(const char *word, char path[PATH_MAX], struct err *err)
 {
 	bool there = !access(word, F_OK);
@@ -55,8 +65,8 @@ int image_find(const char *word, char path[PATH_MAX], struct err *err)
 		if (!access(path, F_OK))
 			return 0;
 	}
-	if (snprintf(path, PATH_MAX, "%s", word) >= PATH_MAX)
-		return err_set(err, ENAMETOOLONG, "image %.100s...: the name is too long", word);
+	if (write_path(word, path, err))
+		return -ENAMETOOLONG;
 	if (there || is_path(word))
 		return 0;
 	return err_set(err, ENOENT,
@@ -82,11 +92,8 @@ int image_place(const char *word, const char *format, char path[PATH_MAX], struc
 
 	if (!*word)
 		return err_set(err, EINVAL, "image: needs a name");
-	if (is_path(word)) {
-		if (snprintf(path, PATH_MAX, "%s", word) >= PATH_MAX)
-			return err_set(err, ENAMETOOLONG, "image %.100s...: the name is too long", word);
-		return 0;
-	}
+	if (is_path(word))
+		return write_path(word, path, err);
 	ret = in_folder(word, format, path, err);
 	return ret ? ret : make_folders(path, err);
 }

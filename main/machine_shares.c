@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dev/virtio/fs.h"
@@ -122,11 +123,14 @@ void machine_close_shares(struct machine *m)
 static int add_share(struct machine *m, unsigned index, struct err *err)
 {
 	const struct share_config *share = &m->config->share[index];
+	struct stat st;
 
 	if (!share->path)
 		return err_set(err, EINVAL, "--share needs a folder: --share FOLDER,tag=NAME");
 	if (!share->tag || !*share->tag)
 		return err_set(err, EINVAL, "--share %s: say what the guest mounts it by: tag=NAME", share->path);
+	if (!stat(share->path, &st) && !S_ISDIR(st.st_mode))
+		return err_set(err, ENOTDIR, "--share %s: is not a folder", share->path);
 	if (is_virtiofs(m, share))
 		return add_virtiofs(m, share, &m->share[index].server, err);
 	return virtio_9p_create(&m->vm, m->pci, share->path, share->tag, share->readonly, err);

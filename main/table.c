@@ -2,6 +2,7 @@
 /* Columns of text. */
 #include "main/table.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,15 @@
 void table_init(struct table *table, unsigned columns)
 {
 	*table = (struct table){.columns = columns};
+}
+
+/* A file's name may hold anything; a row is one line. */
+static void make_printable(char *text)
+{
+	for (; *text; text++) {
+		if (iscntrl((unsigned char)*text))
+			*text = '?';
+	}
 }
 
 void table_add(struct table *table, const char *fmt, ...)
@@ -21,7 +31,7 @@ void table_add(struct table *table, const char *fmt, ...)
 	table->cell = cell;
 	va_start(args, fmt);
 	if (vasprintf(&cell[table->cells], fmt, args) >= 0)
-		table->cells++;
+		make_printable(cell[table->cells++]);
 	va_end(args);
 }
 

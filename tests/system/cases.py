@@ -189,6 +189,9 @@ def console():
             text = clean(log.read())
         expect(result.status == 0 and "selfcheck end" in text, f"log: {text[-500:]}", result)
         expect("selfcheck end" not in result.out, "output in both places", result)
+        os.mkfifo(os.path.join(scratch, "fifo"))
+        result = mullion("run", "--console", os.path.join(scratch, "fifo"), *kernel_options(initrd="initrd-test.img"), timeout=10)
+        expect(result.status == 2 and "nobody reads" in result.err, "a pipe without a reader", result)
     result = mullion("run", "--console", "none", "--timeout", "60", *kernel_options(initrd="initrd-test.img"))
     expect(result.status == 0 and FIRST_LINE not in result.out, "output", result)
 

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -191,6 +192,7 @@ def in_use():
                 owner.stderr.readline()
                 pids = [owner.pid] + [int(word) for word in open(f"/proc/{owner.pid}/task/{owner.pid}/children").read().split()]
                 bad = [*complaints_about(["--disk", path], "locked"), *complaints_about(["--disk", f"{path},readonly"], "locked"),
+                       *complaints_about(["--disk", f"{path},snapshot"], "locked"),
                        *complaints_about(["--disk", f"{path},bus=ahci"], "process")]
                 result = mullion("run", *GUEST, "--disk", path, stdin=subprocess.DEVNULL)
                 if not any(f"process {pid}" in result.err for pid in pids):
@@ -198,6 +200,12 @@ def in_use():
                 result = mullion("image", "create", "--force", path, "1M")
                 if result.status != 2 or "locked" not in result.err:
                     bad.append(f"overwritten while in use: {result}")
+                overlay = bench.path("overlay.qcow2")  # the complaint names what is locked, not what would be made or opened
+                tool("qemu-img", "create", "-q", "-f", "qcow2", "-b", path, "-F", path.rsplit(".", 1)[1], overlay)
+                for words in (["image", "convert", path, bench.path("copy.raw")], ["run", *GUEST, "--disk", overlay]):
+                    result = mullion(*words, stdin=subprocess.DEVNULL)
+                    if result.status != 2 or f"{path}: the image is locked" not in result.err:
+                        bad.append(f"which image is in use: {result}")
                 assert not bad, "\n".join(bad)
                 assert "lock" in tool("qemu-io", "-f", path.rsplit(".", 1)[1], "-c", "write 0 512", path, good=(1,))
             finally:
@@ -267,6 +275,8 @@ def image_commands():
     with Bench() as bench:
         raw, qcow2 = written(bench.path("a.raw"), b"x" * 512, 1 << 20), bench.filled("a.qcow2", 1)
         half = bench.cut("half.qcow2", 70000)
+        fifo = bench.path("fifo")
+        os.mkfifo(fifo)
         before = sums(bench.dir)
         bad = []
         for words, word in (
@@ -279,8 +289,10 @@ def image_commands():
                 (["convert", "--from", "qcow2", raw, bench.path("y.raw")], "qcow2"), (["info"], "IMAGE"),
                 (["info", bench.path("x")], "x"), (["info", bench.dir], None), (["info", "no-such-name"], "no-such-name"),
                 (["resize", raw], "SIZE"), (["resize", raw, "512K"], "--shrink"), (["resize", qcow2, "512K"], "--shrink"),
+                (["info", fifo], "neither"), (["convert", fifo, bench.path("y")], "neither"), (["resize", fifo, "1M"], "neither"),
+                (["create", "-b", fifo, bench.path("y.qcow2")], "neither"), (["info", "/dev/zero"], "neither"),
                 (["resize", raw, "none"], "none"), (["resize", bench.path("x"), "1M"], "x"), (["frobnicate"], None)):
-            result = mullion("image", *words, stdin=subprocess.DEVNULL)
+            result = mullion("image", *words, stdin=subprocess.DEVNULL, timeout=10)
             if result.status != 2 or result.err.count("\n") != 1 or result.out.strip() or (word and word not in result.err):
                 bad.append(f"{words}: {result}")
         if sums(bench.dir) != before:
@@ -306,6 +318,23 @@ def image_commands_work():
                 assert file.read() == data, "the copies differ"
             result = mullion("image", "list")
             expect([line.split()[0] for line in result.out.split("\n")[1:] if line] == ["one", "three", "two"], "the list", result)
+            colon = subprocess.run(["sh", "-ec", f"{MULLION} image create a:b.qcow2 1M; {MULLION} image info a:b.qcow2; "
+                                    f"{MULLION} image convert a:b.qcow2 json:c.raw"], cwd=bench.dir, capture_output=True, check=False)
+            assert colon.returncode == 0 and os.path.exists(bench.path("json:c.raw")), colon
+            tool("truncate", "-s", "64G", bench.path("large.raw"))
+            with open(bench.path("large.raw"), "r+b") as file:
+                file.seek(1 << 20)
+                file.write(os.urandom(256 << 20))
+            for signo in (signal.SIGINT, signal.SIGTERM):
+                process = subprocess.Popen([MULLION, "image", "convert", "-c", bench.path("large.raw"), bench.path("large.qcow2")])
+                end = time.monotonic() + 20
+                while not [name for name in os.listdir(bench.dir) if ".new-" in name]:
+                    assert process.poll() is None and time.monotonic() < end, "no draft was seen"
+                    time.sleep(0.01)
+                process.send_signal(signo)
+                assert process.wait(timeout=20) == -signo, process.returncode
+                time.sleep(0.2)
+                assert "large.qcow2" not in os.listdir(bench.dir), "a half copy"
             left = [name for name in os.listdir(bench.dir) if ".new-" in name]
             assert not left, left
         finally:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -180,7 +181,12 @@ def detached():
 @case("life: no terminal, folder or child is kept")
 def daemon():
     with Home() as home:
-        home.good("run", "-d", "--name", "d")
+        reader, writer = os.pipe()
+        subprocess.run([MULLION, "run", "-d", "--name", "d"], env=home.env, pass_fds=[writer], timeout=60, check=True,
+                       stdout=subprocess.DEVNULL)
+        os.close(writer)
+        expect(select.select([reader], [], [], 5)[0] and os.read(reader, 1) == b"", "a pipe of the starter's is kept open", "")
+        os.close(reader)
         pid = home.pid("d")
         links = {fd: os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (0, 1, 2)}
         expect(links[0] == links[1] == "/dev/null" and links[2].endswith("/vmm.log"), "descriptors", str(links))
@@ -239,6 +245,41 @@ def hung_helper():
             expect(home.state("h") == "crashed", "the VM's process is still there", home.good("ps", "-a"))
         finally:
             os.kill(server, signal.SIGKILL)
+
+
+@case("life: a VMM that hangs", alone=True)
+def silent():
+    """Everything says so in time, however often it was asked; stop and kill end it."""
+    with Home() as home:
+        for command, least in (("kill", 0), ("stop", 4)):
+            home.good("run", "-d", "--name", "s", "--memory", "128M")
+            home.wait_prompt("s")
+            os.kill(home.pid("s"), signal.SIGSTOP)
+            for _ in range(12):  # more than wait in a socket's queue
+                connection = socket.socket(socket.AF_UNIX)
+                connection.setblocking(False)
+                try:
+                    connection.connect(home.run_file("s", "control.sock"))
+                except BlockingIOError:
+                    pass
+            expect(home.state("s") == "silent", "state", home.good("ps", "-a"))
+            expect(PROMPT in home.good("logs", "s"), "logs", home.good("logs", "s"))
+            home.bad("VM s does not answer", "console", "s")
+            start = time.monotonic()
+            home.good(command, *(("--time", "4") if command == "stop" else ()), "s", timeout=20)
+            seconds = time.monotonic() - start
+            expect(least - 1 < seconds < least + 5, f"{command} took {seconds:.1f} s", "")
+            expect(home.state("s") == "crashed", "state", home.good("ps", "-a"))
+            home.good("rm", "s")
+
+
+@case("life: output that cannot be written")
+def full_output():
+    with Home() as home, open("/dev/full", "w", encoding="ascii") as full:
+        for words in (["ps"], ["schema"], ["--version"], ["--help"], ["run", "--help"], ["completion", "bash"], ["image", "list"],
+                      ["create", "--name", "x"], ["inspect", "x"], ["network", "ls"]):
+            done = subprocess.run([MULLION, *words], env=home.env, stdout=full, stderr=subprocess.PIPE, timeout=20, check=False)
+            expect(done.returncode == 1 and done.stderr.count(b"\n") == 1, " ".join(words), f"{done.returncode} {done.stderr}")
 
 
 @case("life: two VMs, filters, --all")
@@ -335,6 +376,9 @@ def bad_inputs():
         os.mkdir(os.path.join(home.folder, "folder.json"))
         home.bad("not a plain file", "create", "folder.json")
         expect(home.good("ps", "-a", "-q") == "", "something was created", home.good("ps", "-a"))
+        home.good("create", "--name", "lines", os.path.join(home.folder, "a\nb\x1b[2J.img"))
+        expect(home.good("ps", "-a").count("\n") == 2 and "\x1b" not in home.good("ps", "-a"), "a row is a line", home.good("ps", "-a"))
+        home.good("rm", "lines")
         home.good("create", "--name", "twin")
         home.bad("there is a VM twin already", "create", "--name", "twin")
         home.bad("there is a VM twin already", "run", "-d", "--name", "twin")
@@ -348,6 +392,10 @@ def bad_inputs():
             home.bad("needs", command)
         for command in ("stop", "kill", "rm"):
             home.bad("say which VM", command)
+        expect(home.good("help", "run") == home.good("run", "--help") and home.good("help", "image") == home.good("image", "--help"),
+               "help COMMAND", home.good("help", "run"))
+        home.bad("no command strat", "help", "strat")
+        home.bad("unexpected", "help", "run", "it")
         home.bad("soon", "stop", "--time", "soon", "twin")
         home.bad("--format", "ps", "--format", "xml")
         home.bad("--filter", "ps", "--filter", "colour=red")

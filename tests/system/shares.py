@@ -164,7 +164,8 @@ def hung_share():
 def wrong_shares():
     for option, words in {
         "/no/such,tag=a": "/no/such",
-        "/etc/hostname,tag=a,kind=9p": "/etc/hostname",
+        "/etc/hostname,tag=a,kind=9p": "/etc/hostname: is not a folder",
+        "/etc/hostname,tag=a": "/etc/hostname: is not a folder",
         "/tmp": "tag",
         "/tmp,tag=": "tag",
         f"/tmp,kind=9p,tag={'x' * 256}": "tag",
