@@ -18,6 +18,27 @@
 #define ANSWER_MAX MIB(4)
 #define PART 16384
 
+/* A VM that is just starting has no socket yet. */
+static int connect_to(const char *path, const char *name)
+{
+	int fd = unix_connect(path);
+
+	for (unsigned ms = 0; ms < CLIENT_MS && (fd == -ENOENT || fd == -ECONNREFUSED); ms += 20) {
+		if (!state_running(name, NULL))
+			return -ESRCH;
+		usleep(20000);
+		fd = unix_connect(path);
+	}
+	return fd;
+}
+
+static int not_running(const char *name, struct err *err)
+{
+	return state_defined(name) || state_crashed(name)
+		       ? err_set(err, ESRCH, "VM %s does not run", name)
+		       : err_set(err, ENOENT, "there is no VM %s; mullion ps -a lists them", name);
+}
+
 int client_open(struct client *client, const char *name, struct err *err)
 {
 	char path[PATH_MAX];
@@ -25,16 +46,15 @@ int client_open(struct client *client, const char *name, struct err *err)
 
 	*client = (struct client){.name = name, .fd = -1, .pass = -1};
 	if (!state_running(name, NULL))
-		return state_defined(name) || state_crashed(name)
-			       ? err_set(err, ESRCH, "VM %s does not run", name)
-			       : err_set(err, ENOENT, "there is no VM %s; mullion ps -a lists them", name);
+		return not_running(name, err);
 	ret = state_path(STATE_RUN, name, "control.sock", path, err);
 	if (ret)
 		return ret;
-	client->fd = unix_connect(path);
+	client->fd = connect_to(path, name);
+	if (client->fd == -ESRCH)
+		return not_running(name, err);
 	if (client->fd < 0)
-		return err_set(
-			err, -client->fd, "VM %s does not answer; mullion kill %s ends it", name, name);
+		return err_set(err, ETIMEDOUT, "VM %s does not answer; mullion kill %s ends it", name, name);
 	return 0;
 }
 

@@ -110,6 +110,8 @@ static int order(const char *name, const char *command, cJSON *args, u64 ms, str
 		ret = wait_gone(&client, name, ms + GRACE_MS, err);
 	else if (client.silent || !strcmp(command, "kill"))
 		ret = wait_silent(name, ms, err);
+	else if (!state_running(name, NULL))
+		ret = 0; /* somebody else was faster */
 	else
 		ret = -EIO;
 	cJSON_Delete(result);

@@ -271,6 +271,12 @@ def silent():
             expect(least - 1 < seconds < least + 5, f"{command} took {seconds:.1f} s", "")
             expect(home.state("s") == "crashed", "state", home.good("ps", "-a"))
             home.good("rm", "s")
+        # What cleans /tmp takes old sockets away.
+        home.good("run", "-d", "--name", "s", "--memory", "128M")
+        os.unlink(home.run_file("s", "control.sock"))
+        expect(home.state("s") == "silent", "state", home.good("ps", "-a"))
+        home.good("kill", "s")
+        expect(home.state("s") == "crashed", "state", home.good("ps", "-a"))
 
 
 @case("life: output that cannot be written")
