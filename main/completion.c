@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `mullion completion bash`: what a shell needs to complete our command line. */
+/* `mullion completion SHELL`: what a shell needs to complete our command line. */
 #include <string.h>
 
 #include "host/log.h"
@@ -28,12 +28,26 @@ static const char frame[] =
 	"		:\n"
 	"	fi\n"
 	"	case $reply in\n"
-	"	FILE) compopt -o filenames 2>/dev/null; COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
+	"	FILE) compopt -o filenames 2>/dev/null; local IFS=$'\\n'; COMPREPLY=($(compgen -f -- "
+	"\"$cur\")) ;;\n"
 	"	VM) COMPREPLY=($(compgen -W \"$(mullion ps -a -q 2>/dev/null)\" -- \"$cur\")) ;;\n"
 	"	*) COMPREPLY=($(compgen -W \"$reply\" -- \"$cur\")) ;;\n"
 	"	esac\n"
 	"}\n"
 	"complete -F _mullion mullion\n";
+
+/* zsh runs bash's functions itself. */
+static const char zsh_first[] =
+	"autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n";
+
+/* fish asks bash. */
+static const char fish[] = "function __mullion_complete\n"
+			   "	bash -c 'source <(mullion completion bash); COMP_WORDS=(\"$@\"); "
+			   "COMP_CWORD=$(($# - 1)); _mullion\n"
+			   "		[ ${#COMPREPLY[@]} = 0 ] || printf \"%s\\n\" \"${COMPREPLY[@]}\"' "
+			   "bash (commandline -opc) (commandline -ct)\n"
+			   "end\n"
+			   "complete -c mullion -f -a '(__mullion_complete)'\n";
 
 /* ---- the commands ---- */
 
@@ -107,6 +121,7 @@ static void show_words(void)
 			printf("	\"%s\") reply=%s ;;\n", commands[i]->name,
 				strstr(words, "VM")				  ? "VM"
 				: strstr(words, "FILE") || strstr(words, "IMAGE") ? "FILE"
+				: strstr(words, "SHELL")			  ? "'bash zsh fish'"
 										  : "");
 	}
 	printf("	esac\n}\n");
@@ -212,29 +227,44 @@ static void show_keys(void)
 	printf("	esac\n}\n");
 }
 
-static int completion(const struct invocation *call)
+static void show_bash(void)
 {
-	if (strcmp(call->word[0], "bash")) {
-		log_line("completion for %s: there is only bash", call->word[0]);
-		return STATUS_USAGE;
-	}
-	printf("# Completion of mullion's command line for bash; made by mullion completion bash.\n");
 	show_commands();
 	show_words();
 	show_options();
 	show_values();
 	show_keys();
 	fputs(frame, stdout);
+}
+
+static int completion(const struct invocation *call)
+{
+	const char *shell = call->word[0];
+	bool is_bash = !strcmp(shell, "bash"), is_zsh = !strcmp(shell, "zsh"),
+	     is_fish = !strcmp(shell, "fish");
+
+	if (!is_bash && !is_zsh && !is_fish) {
+		log_line("completion for %s: there are bash, zsh and fish", shell);
+		return STATUS_USAGE;
+	}
+	printf("# Completion of mullion's command line for %s; made by mullion completion %s.\n", shell,
+		shell);
+	if (is_zsh)
+		fputs(zsh_first, stdout);
+	if (is_fish)
+		fputs(fish, stdout);
+	else
+		show_bash();
 	return STATUS_OK;
 }
 
 const struct command command_completion = {
 	.name = "completion",
-	.words = "bash",
+	.words = "SHELL",
 	.min_words = 1,
 	.max_words = 1,
 	.help = "print a script that completes mullion's command line in a shell",
-	.more = "source <(mullion completion bash) has it at once; make install puts it where bash looks for "
-		"it.\n",
+	.more = "source <(mullion completion bash) has it at once, and so it is in zsh; in fish:\n"
+		"mullion completion fish | source. make install puts bash's where bash looks for it.\n",
 	.run = completion,
 };

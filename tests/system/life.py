@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pty
 import re
 import select
 import shutil
@@ -600,6 +601,31 @@ def documents():
     expect(schema["additionalProperties"] is False and not missing, "\n".join(missing), "")
 
 
+def at_zsh(home, env, line):
+    """What the line becomes by the tabulator key."""
+    pid, fd = pty.fork()
+    if not pid:
+        os.chdir(home.folder)
+        os.execvpe("zsh", ["zsh", "-f", "-i"], {**env, "HOME": home.folder, "TERM": "dumb", "PS1": "ready ", "PROMPT_EOL_MARK": ""})
+    said, end, step = "", time.monotonic() + 20, 0
+    keys = ["source ./zsh\n", f"{line}\t"]
+    try:
+        while time.monotonic() < end:
+            if step < 2 and "ready " in said.rpartition("\n")[2]:
+                os.write(fd, keys[step].encode())
+                said, step = "", step + 1
+            if not select.select([fd], [], [], 1.0)[0]:
+                if step == 2 and line in said:
+                    break
+                continue
+            said += os.read(fd, 65536).decode("utf-8", "replace")
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(fd)
+    return said
+
+
 @case("life: completion")
 def completion():
     wanted = {
@@ -617,4 +643,19 @@ def completion():
                                    "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _mullion; echo ${COMPREPLY[*]}"],
                                   env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
             expect(done.stdout.split() == [word] and not done.stderr, line, f"{done.stdout}\n{done.stderr}")
-        home.bad("there is only bash", "completion", "fish")
+        spaced = home.file("a file.img", "")
+        done = subprocess.run(["bash", "-c", f"source {script}; COMP_WORDS=(mullion run '{spaced[:-6]}'); COMP_CWORD=2; _mullion; "
+                               "echo ${#COMPREPLY[@]} ${COMPREPLY[0]}"], env=env, capture_output=True, text=True, check=False)
+        expect(done.stdout == f"1 {spaced}\n", "a name with a space", f"{done.stdout}\n{done.stderr}")
+        home.file("zsh", home.good("completion", "zsh"))
+        home.file("fish", home.good("completion", "fish"))
+        if shutil.which("zsh"):
+            for line, word in wanted.items():
+                said = at_zsh(home, env, line)
+                expect(f"{line.rpartition(' ')[0]} {word}" in said, f"zsh: {line}", said)
+        if shutil.which("fish"):
+            for line, word in wanted.items():
+                done = subprocess.run(["fish", "-N", "-c", f"source fish; complete -C '{line}'"], env={**env, "HOME": home.folder},
+                                      cwd=home.folder, capture_output=True, text=True, check=False)
+                expect(done.stdout.split() == [word] and not done.stderr, f"fish: {line}", f"{done.stdout}\n{done.stderr}")
+        home.bad("there are bash, zsh and fish", "completion", "csh")
