@@ -3,6 +3,7 @@
 #include "backend/vnc.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/input-event-codes.h>
 #include <rfb/rfb.h>
 #include <rfb/rfbregion.h>
@@ -17,6 +18,7 @@
 #include "host/sandbox.h"
 
 #define CLIENTS 16
+#define PASSWORD_MAX 8
 #define FRAME_NS 33000000 /* 30 pictures a second */
 #define SLOW_NS 100000000 /* while nothing changes */
 #define PATIENCE_MS 10000 /* for a client that stops in the midst of a message */
@@ -59,6 +61,8 @@ struct vnc {
 	u8 buttons; /* as the pointer's last message had them */
 	unsigned nclients;
 	struct client client[CLIENTS];
+	char password[PASSWORD_MAX + 1];
+	char *passwords[2]; /* the library's list of those that let in, ended by NULL */
 };
 
 static struct vnc *of(const rfbClientRec *cl)
@@ -454,7 +458,32 @@ static int make_screen(struct vnc *vnc)
 	screen->ptrAddEvent = on_pointer;
 	screen->newClientHook = on_new;
 	rfbRegisterProtocolExtension(&key_extension);
+	if (vnc->passwords[0]) {
+		screen->authPasswdData = vnc->passwords;
+		screen->passwordCheck = rfbCheckPasswordByList;
+	}
 	rfbInitServer(screen);
+	return 0;
+}
+
+/* VNC's passwords have no more than 8 bytes: of a longer one, the rest would not count. */
+static int read_password(struct vnc *vnc, const char *path, struct err *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	char text[PASSWORD_MAX + 2] = "";
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	int ret = n < 0 ? err_set(err, errno, "VNC password file %s: %s", path, strerror(errno)) : 0;
+
+	if (fd >= 0)
+		close(fd);
+	if (ret)
+		return ret;
+	text[strcspn(text, "\r\n")] = 0;
+	if (!*text || strlen(text) > PASSWORD_MAX)
+		return err_set(err, EINVAL, "VNC password file %s: its first line has to be of 1 to %d bytes",
+			path, PASSWORD_MAX);
+	strcpy(vnc->password, text);
+	vnc->passwords[0] = vnc->password;
 	return 0;
 }
 
@@ -493,10 +522,11 @@ int vnc_create(const struct vnc_config *config, struct vnc **out, struct err *er
 	vnc->loop.epoll = vnc->loop.wake.fd = vnc->timer.source.fd = -1;
 	vnc->interval = FRAME_NS;
 	vnc->listener = (struct loop_source){.ready = knock, .arg = vnc};
-	vnc->listener.fd = vnc_listen(config->address, vnc->path, err);
-	if (vnc->listener.fd < 0) {
-		ret = vnc->listener.fd;
-	} else {
+	vnc->listener.fd = -1;
+	ret = config->password_file ? read_password(vnc, config->password_file, err) : 0;
+	if (!ret)
+		ret = vnc->listener.fd = vnc_listen(config->address, vnc->path, err);
+	if (ret >= 0) {
 		ret = start(vnc);
 		if (ret)
 			err_set(err, -ret, "the VNC server does not start: %s", strerror(-ret));

@@ -15,6 +15,7 @@ struct vnc;
 
 struct vnc_config {
 	const char *address; /* see vnc_listen */
+	const char *password_file; /* its first line lets clients in; NULL: they need none */
 	const char *name; /* what a client shows; stays the caller's */
 	struct vm *vm;
 	struct display_source *source;

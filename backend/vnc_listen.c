@@ -144,7 +144,7 @@ int vnc_listen(const char *address, char path[108], struct err *err)
 		return wrong(address, err);
 	if (!is_loopback(&at))
 		return err_set(err, EINVAL,
-			"VNC address %s: there is no password, so only this host's 127.0.0.1 or ::1 may be; "
+			"VNC address %s: what VNC says is not encrypted, so only this host's 127.0.0.1 or ::1 may be; "
 			"reach it with ssh -L",
 			address);
 	fd = open_socket(&at, len);

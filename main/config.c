@@ -151,6 +151,7 @@ static const struct config_key vm_keys[] = {
 	{"share", KEY_LIST, AT(share), .list = &share_list, .help = "a folder of the host"},
 	{"snapshot", KEY_FLAG, AT(snapshot), .help = "what the guest writes to any disk is thrown away at the end"},
 	{"vnc", KEY_STRING, AT(vnc), .value = "ADDRESS", .file_after = "unix:", .help = "show the screen: 127.0.0.1:5900, :0, or unix:PATH"},
+	{"vnc-password-file", KEY_PATH, AT(vnc_password_file), .value = "FILE", .help = "VNC clients have to know its first line, of 1 to 8 bytes"},
 	{"vga", KEY_FLAG, AT(vga), .help = "a VGA card, also when nobody looks"},
 	{"virtio-input", KEY_FLAG, AT(virtio_input), .help = "keyboard and tablet by virtio, too"},
 	{"rng", KEY_SWITCH, AT(rng), .help = "random numbers from the host (on with an image)"},

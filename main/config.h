@@ -110,6 +110,7 @@ struct vm_config {
 	unsigned ndisks, nnets, nshares, nvirtio_ports;
 	bool snapshot; /* config_finish sets it in every disk */
 	char *vnc; /* "127.0.0.1:5900", ":0", "unix:PATH"; NULL: no display listens */
+	char *vnc_password_file; /* NULL: whoever reaches the address is let in */
 	bool vga; /* standard VGA, also without vnc */
 	bool virtio_input; /* keyboard and tablet by virtio, beside the i8042's */
 	bool rng, balloon;

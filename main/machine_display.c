@@ -2,6 +2,8 @@
 /* Screen, keyboard and pointer. */
 #include "main/machine_display.h"
 
+#include <errno.h>
+
 #include "backend/vnc.h"
 #include "dev/i8042.h"
 #include "dev/pci/host.h"
@@ -48,6 +50,7 @@ static int open_vnc(struct machine *m, struct err *err)
 {
 	const struct vnc_config vnc = {
 		.address = m->config->vnc,
+		.password_file = m->config->vnc_password_file,
 		.name = m->config->name ? m->config->name : "mullion",
 		.vm = &m->vm,
 		.source = &m->display.vga->display,
@@ -61,6 +64,8 @@ int machine_add_display(struct machine *m, struct err *err)
 {
 	int ret;
 
+	if (m->config->vnc_password_file && !m->config->vnc)
+		return err_set(err, EINVAL, "--vnc-password-file: there is no --vnc that it could be for");
 	if (!machine_has_display(m))
 		return 0;
 	add_ps2(m);

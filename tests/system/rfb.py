@@ -3,6 +3,7 @@
 import re
 import socket
 import struct
+import subprocess
 import time
 import zlib
 
@@ -16,14 +17,14 @@ SHIFTED = '~!@#$%^&*()_+{}|:"<>?ABCDEFGHIJKLMNOPQRSTUVWXYZ'
 class Rfb:
     """address: (host, port) or the path of a UNIX socket."""
 
-    def __init__(self, address, timeout=30, encodings=(DESKTOP_SIZE, RAW)):
+    def __init__(self, address, timeout=30, encodings=(DESKTOP_SIZE, RAW), password=None):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.settimeout(timeout)
         self.socket.connect(address)
         self.qemu_keys = False
         self.rectangles = 0
-        self.handshake()
+        self.handshake(password)
         self.send(struct.pack(">BxH", 2, len(encodings)) + b"".join(struct.pack(">i", e) for e in encodings))
         # 32 bits, depth 24, true colour, little-endian, as the server has it.
         self.send(struct.pack(">BxxxBBBBHHHBBBxxx", 0, 32, 24, 0, 1, 255, 255, 255, 16, 8, 0))
@@ -50,15 +51,24 @@ class Rfb:
     def unpack(self, form):
         return struct.unpack(form, self.get(struct.calcsize(form)))
 
-    def handshake(self):
+    def answer(self, password):
+        """The server's challenge, encrypted by DES with the password, whose bytes are turned round for it."""
+        key = bytes(int(f"{byte:08b}"[::-1], 2) for byte in password.encode().ljust(8, b"\0")[:8])
+        return subprocess.run(["openssl", "enc", "-des-ecb", "-provider", "legacy", "-provider", "default", "-nopad", "-K", key.hex()],
+                              input=self.get(16), stdout=subprocess.PIPE, check=True).stdout
+
+    def handshake(self, password):
         version = self.get(12)
         if not version.startswith(b"RFB 003."):
             raise ValueError(f"not a VNC server: {version}")
         self.send(b"RFB 003.008\n")
         types = self.get(self.unpack(">B")[0])
-        if b"\x01" not in types:
-            raise ValueError(f"no way in without a password: {types}")
-        self.send(b"\x01")
+        kind = b"\x02" if password is not None else b"\x01"
+        if kind not in types:
+            raise ValueError(f"no such way in: {types}")
+        self.send(kind)
+        if password is not None:
+            self.send(self.answer(password))
         if self.unpack(">I")[0]:
             raise ValueError("refused")
         self.send(b"\x01")

@@ -8,7 +8,7 @@ import tempfile
 import time
 
 import rfb
-from machine import LONG, ROOT, Failure, Terminal, case, image, kernel_options, mullion
+from machine import LONG, PROMPT, ROOT, Failure, Terminal, case, expect, image, kernel_options, mullion
 
 SHELL = "guest:[~`]#"  # the kernel's own font has another tilde
 FONT = rfb.Font(os.path.join(ROOT, "dev", "vga_font.c"))
@@ -178,6 +178,39 @@ def virtio():
             raise Failure(f"exit status\n{vm}")
 
 
+@case("screen: password")
+def password():
+    with tempfile.TemporaryDirectory() as scratch:
+        path, file = os.path.join(scratch, "vnc"), os.path.join(scratch, "password")
+
+        def write(text):
+            with open(file, "w", encoding="ascii") as out:
+                out.write(text)
+
+        for text, options in (("", ["--vnc", f"unix:{path}"]), ("123456789\n", ["--vnc", f"unix:{path}"]), ("good", []),
+                              (None, ["--vnc", f"unix:{path}"])):
+            if text is None:
+                os.unlink(file)
+            else:
+                write(text)
+            result = mullion("run", *options, "--vnc-password-file", file, "--kernel", image("vmlinuz-cloud"))
+            if result.status != 2 or len(result.err.strip().split("\n")) != 1 or "password" not in result.err:
+                raise Failure(f"{text!r} {options}\n{result}")
+        write("s3cret!x\nmore\n")
+        with Terminal("run", "--vnc", f"unix:{path}", "--vnc-password-file", file) as vm:
+            vm.wait_for(re.escape(PROMPT))
+            for word in (None, "s3cret!y", ""):
+                try:
+                    rfb.Rfb(path, password=word)
+                except (ValueError, EOFError):
+                    continue
+                raise Failure(f"{word!r} was let in")
+            with rfb.Rfb(path, password="s3cret!x") as vnc:
+                vnc.update()
+            vm.type("exit\n")
+            expect(vm.end() == 0, "the end", vm)
+
+
 @case("screen: addresses")
 def addresses():
     """One clear line for each that cannot be."""
@@ -190,7 +223,7 @@ def addresses():
             file.write("precious")
         bad = {
             f"127.0.0.1:{port}": "in use", "nowhere": "use 127", "127.0.0.1:": "use 127", ":70000": "use 127",
-            "example.org:5900": "use 127", "0.0.0.0:5900": "no password", f"unix:{plain}": "in use",
+            "example.org:5900": "use 127", "0.0.0.0:5900": "ssh -L", f"unix:{plain}": "in use",
             f"unix:{scratch}/no/such": "No such file", "unix:": "path", f"unix:/{'x' * 200}": "path",
         }
         for address, word in bad.items():
