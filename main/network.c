@@ -31,8 +31,7 @@ static int network_path(enum state_place place, const char *name, char path[PATH
 {
 	if (!state_name_ok(name))
 		return err_set(err, EINVAL,
-			"network %s: a name begins with a letter or digit and has letters, digits, _ . and - "
-			"in it",
+			"network %s: a name has up to 63 letters, digits, _ . or -, a letter or digit first",
 			name);
 	return state_path(place, FOLDER, name, path, err);
 }

@@ -23,6 +23,7 @@
 
 #define HOST_CID 2u
 #define STREAMS 256u
+#define SEGMENTS 32u /* of a buffer */
 #define RESETS 64u /* for streams that do not exist; more are forgotten */
 #define BUFFER 65536u
 #define BATCH 128u /* packets each way, before others have their turn on the loop */
@@ -221,14 +222,16 @@ static void send_owed(struct stream *s, struct vq_chain *chain)
 /* From the socket straight into the guest's buffer. False: there was nothing; the buffer is not used. */
 static bool send_data(struct stream *s, struct vq_chain *chain)
 {
-	struct iovec iov[4], *at = iov;
-	unsigned n = MIN(chain->nwrite, (u16)ARRAY_SIZE(iov));
+	struct iovec iov[SEGMENTS], *at = iov;
+	unsigned n = chain->nwrite;
 	struct header h;
 	ssize_t got;
 
 	memcpy(iov, chain->iov + chain->nread, n * sizeof(*iov));
 	iov_skip(&at, &n, HEADER);
 	n = iov_trim(at, n, MIN(credit(s), BUFFER));
+	if (!n) /* to read nothing would look like the stream's end */
+		return false;
 	got = readv(s->source.fd, at, (int)n);
 	if (got > 0) {
 		fill_header(s, OP_RW, (u32)got, &h);
@@ -282,7 +285,8 @@ static void send_all(struct vsock *dev)
 
 	while (sent < BATCH && (chain = vq_next(vq)) != NULL) {
 		if (chain->write_len < HEADER) {
-			virtio_broken(&dev->vdev, "a buffer of %u bytes is too short for a header", chain->write_len);
+			virtio_broken(&dev->vdev, "a buffer of %u bytes is too short for a header",
+				chain->write_len);
 			return;
 		}
 		if (!send_one(dev, chain)) {
@@ -571,7 +575,7 @@ static const struct virtio_class class_vsock = {
 	.id = VIRTIO_ID_VSOCK,
 	.pci_class = 0x028000,
 	.queue_size = 128,
-	.max_segments = 32,
+	.max_segments = SEGMENTS,
 	.reset = reset,
 	.kick = kick,
 	.free = release,

@@ -471,6 +471,33 @@ static void a_false_length(void **state)
 	close(fd);
 }
 
+/* A driver may give a buffer in any pieces: here, the header's take as many as the device once looked at. */
+static void buffers_in_pieces(void **state)
+{
+	struct fixture *f = *state;
+	enum { PIECES = 5, PIECE = sizeof(struct packet) / (PIECES - 1) };
+	struct fake_buf bufs[PIECES];
+	u32 port, len;
+	int fd = open_stream(f, &port), id;
+
+	for (unsigned i = 0; i < PIECES; i++) {
+		bufs[i] = (struct fake_buf){fake_alloc(64, 16), i + 1 < PIECES ? PIECE : 64};
+		fake_alloc(16, 16); /* no two of them touch */
+	}
+	id = fake_add(&f->driver, 0, bufs, 0, PIECES);
+	for (unsigned i = 0; i < BUFFERS; i++) { /* those before it */
+		assert_int_equal(write(fd, "x", 1), 1);
+		run(f);
+		assert_int_equal(received(f)->op, RW);
+	}
+	assert_int_equal(write(fd, "ping", 4), 4);
+	run(f);
+	assert_int_equal(fake_used(&f->driver, 0, &len), id);
+	assert_int_equal(len, sizeof(struct packet) + 4);
+	assert_memory_equal(fake_ram + bufs[PIECES - 1].gpa, "ping", 4);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -486,6 +513,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_short_buffer, setup, teardown),
 		cmocka_unit_test_setup_teardown(nonsense_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_false_length, setup, teardown),
+		cmocka_unit_test_setup_teardown(buffers_in_pieces, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
