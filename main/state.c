@@ -297,14 +297,15 @@ int state_write(const char *path, const char *text, bool new, struct err *err)
 
 void state_forget(const char *name)
 {
+	struct state_claim claim;
 	char path[PATH_MAX];
 
 	if (!state_path(STATE_DEFINITION, name, NULL, path, NULL))
 		unlink(path);
 	if (!state_path(STATE_KEPT, name, NULL, path, NULL))
 		remove_folder(path);
-	if (!state_running(name, NULL) && !state_path(STATE_RUN, name, NULL, path, NULL))
-		remove_folder(path);
+	if (!state_claim(&claim, name, NULL)) /* not of a VM that somebody starts right now */
+		state_release(&claim);
 }
 
 /* ---- the list ---- */
