@@ -11,6 +11,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "host/unix_socket.h"
+
 #define GREETINGS 16u /* programs that have connected and not said where to */
 #define LINE_MAX_LEN 32u
 #define PATH_LEN (sizeof(((struct sockaddr_un *)0)->sun_path) - 11) /* room for "_" and a port */
@@ -106,7 +108,7 @@ static void listener_ready(void *arg, u32 events)
 {
 	struct vsock_host *host = arg;
 	struct greeting *g = free_greeting(host);
-	int fd = accept4(host->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd = unix_accept(host->listener.fd);
 
 	(void)events;
 	if (fd < 0)
@@ -122,40 +124,6 @@ static void listener_ready(void *arg, u32 events)
 	}
 }
 
-/* A socket file that nobody listens to any more is in the way. */
-static int bind_again(int fd, const struct sockaddr_un *addr)
-{
-	int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	bool stale = connect(probe, (const struct sockaddr *)addr, sizeof(*addr)) && errno == ECONNREFUSED;
-
-	close(probe);
-	if (!stale) {
-		errno = EADDRINUSE;
-		return -1;
-	}
-	unlink(addr->sun_path);
-	return bind(fd, (const struct sockaddr *)addr, sizeof(*addr));
-}
-
-static int listen_at(const char *path)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int ret;
-
-	if (fd < 0)
-		return -errno;
-	strcpy(addr.sun_path, path);
-	ret = bind(fd, (const struct sockaddr *)&addr, sizeof(addr));
-	if (ret && errno == EADDRINUSE)
-		ret = bind_again(fd, &addr);
-	if (!ret && !listen(fd, 16))
-		return fd;
-	ret = -errno;
-	close(fd);
-	return ret;
-}
-
 int vsock_host_create(struct loop *loop, const char *path, struct vsock_host **out, struct err *err)
 {
 	struct vsock_host *host;
@@ -163,9 +131,9 @@ int vsock_host_create(struct loop *loop, const char *path, struct vsock_host **o
 
 	if (strlen(path) >= PATH_LEN)
 		return err_set(err, ENAMETOOLONG, "vsock: the path %s is too long for a socket", path);
-	fd = listen_at(path);
+	fd = unix_listen(path, err);
 	if (fd < 0)
-		return err_set(err, -fd, "vsock: %s: %s", path, strerror(-fd));
+		return fd;
 	host = calloc(1, sizeof(*host));
 	if (!host) {
 		close(fd);

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -498,6 +499,15 @@ static void buffers_in_pieces(void **state)
 	close(fd);
 }
 
+static void only_its_owner_connects(void **state)
+{
+	struct fixture *f = *state;
+	struct stat st;
+
+	assert_int_equal(stat(f->path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -514,7 +524,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(nonsense_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_false_length, setup, teardown),
 		cmocka_unit_test_setup_teardown(buffers_in_pieces, setup, teardown),
+		cmocka_unit_test_setup_teardown(only_its_owner_connects, setup, teardown),
 	};
 
+	umask(0);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
