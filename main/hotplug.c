@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "main/machine_disks.h"
 #include "main/machine_nets.h"
@@ -28,6 +29,26 @@ static int no_port(const struct hotplug *hot, struct err *err)
 		err, EBUSY, "all %u hot-plug ports of %s are taken", config->hotplug_ports, config->name);
 }
 
+/* Locks tell open files apart, so one that comes twice has to be noticed here. Readers may share it. */
+static int note_file(struct hotplug *hot, struct hot_device *device, int fd, const struct disk_config *disk,
+	struct err *err)
+{
+	struct stat st = {0};
+
+	if (fd >= 0 && fstat(fd, &st))
+		return err_set(err, errno, "disk %s: %s", disk->path, strerror(errno));
+	for (unsigned i = 0; st.st_ino && i < CONFIG_PORTS; i++) {
+		const struct hot_device *other = &hot->device[i];
+
+		if (other->kind && other->file_ino == st.st_ino && other->file_dev == st.st_dev &&
+			!(disk->readonly && other->config.disk[0].readonly))
+			return err_set(err, EBUSY, "disk %s: is in port %u already", disk->path, i + 1);
+	}
+	device->file_dev = st.st_dev;
+	device->file_ino = st.st_ino;
+	return 0;
+}
+
 int hotplug_add(struct hotplug *hot, struct vm_config *config, int fd, unsigned *port, struct err *err)
 {
 	struct machine *m = hot->m;
@@ -38,6 +59,9 @@ int hotplug_add(struct hotplug *hot, struct vm_config *config, int fd, unsigned 
 		return err_set(err, EINVAL, "one disk or one net is wanted");
 	if (!device)
 		return no_port(hot, err);
+	ret = note_file(hot, device, fd, &config->disk[0], err);
+	if (ret)
+		return ret;
 	if (config->ndisks)
 		ret = machine_hot_disk(m, m->port[*port], &config->disk[0], fd, &device->index, err);
 	else

@@ -2,6 +2,8 @@
 /* Disks and network cards that come and go while the VM runs, each in a hot-plug port. */
 #pragma once
 
+#include <sys/types.h>
+
 #include "main/machine.h"
 
 struct hotplug;
@@ -10,6 +12,8 @@ struct hot_device {
 	struct hotplug *hot;
 	const char *kind; /* "disk", "net"; NULL: the port is free */
 	struct vm_config config; /* its one disk or net */
+	dev_t file_dev; /* the disk's file, if that came open */
+	ino_t file_ino;
 	unsigned index; /* in the machine's disks or nets */
 	struct pci_function *gone; /* the guest has let go of it: the loop's thread frees it, and closes what is behind it */
 };

@@ -542,6 +542,15 @@ def hot_plug():
         request(control, {"command": "reset"})
         home.wait_state("h", "running")
         home.good("kill", "h")
+        # One open file is one disk: its lock does not keep it from itself.
+        home.good("run", "-d", "--name", "twice", "--hotplug-ports", "2")
+        with socket.socket(socket.AF_UNIX) as peer, open(path, "r+b") as file:
+            peer.connect(home.run_file("twice", "control.sock"))
+            for wanted in (b"result", b"port 1 already"):
+                line = json.dumps({"command": "disk.add", "disk": {"path": path}}).encode() + b"\n"
+                socket.send_fds(peer, [line], [file.fileno()])
+                answer = peer.recv(65536)
+                expect(wanted in answer, "a file twice", answer)
         home.good("run", "-d", "--name", "none")
         home.bad("no hot-plug ports", "attach", "none", "--net", "none")
 
