@@ -28,7 +28,7 @@ enum {
 	GPA_CASE = 0x80000,
 	RAM_SIZE = 4 << 20,
 };
-#define KERNEL_AT 0xffffffff80000000ull
+#define KERNEL_AT 0xffff8a5c36c91000ull /* where no case comes by chance */
 
 enum { SEL_KCODE = 0x10, SEL_KDATA = 0x18, SEL_UDATA = 0x2b, SEL_UCODE = 0x33, SEL_TSS = 0x40 };
 enum { ATTR_KCODE = 0xa09b, ATTR_KDATA = 0xc093, ATTR_UDATA = 0xc0f3, ATTR_UCODE = 0xa0fb, ATTR_TSS = 0x8b };

@@ -40,7 +40,6 @@ enum {
 	SDBS = 8,
 	TFES = 1 << 30,
 	HBFS = 1 << 29,
-	OFS = 1 << 24,
 };
 
 static struct vm vm;
@@ -946,7 +945,7 @@ static void read_only_memory(void **state)
 		entry(0, i, RAM - 2, 4);
 	header(0, 1 << 6, 1024);
 	pwr(P_CI, 1);
-	assert_true(prd(P_IS) & OFS);
+	assert_true(prd(P_IS) & HBFS);
 	space_remove(&vm.mem, &region);
 }
 
