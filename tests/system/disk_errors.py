@@ -62,9 +62,12 @@ class Bench(Scratch):
         return path
 
     def encrypted(self, name):
+        """qemu-img measures the processor for it, and gives up when it is interrupted meanwhile: it is asked again."""
         path = self.path(name)
-        tool("qemu-img", "create", "-q", "-f", "qcow2", "--object", "secret,id=s,data=word", "-o",
-             "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", path, "8M")
+        for _ in range(10):
+            if not tool("qemu-img", "create", "-q", "-f", "qcow2", "--object", "secret,id=s,data=word", "-o",
+                        "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", path, "8M", good=(0, 1)):
+                break
         return path
 
 
