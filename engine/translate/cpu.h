@@ -253,7 +253,6 @@ enum fpu_state {
 	FPU_ASIDE, /* the vector registers in cpu->aside, the others in the host's registers */
 };
 
-enum vector_level { VECTOR_X, VECTOR_Y, VECTOR_Z };
 
 #define PAGE_CODE 1 /* a page's flags: stores must be seen */
 #define PAGE_EPOCH_SHIFT 1 /* the rest: cpu->write_epoch when last put into a write tag */
@@ -343,7 +342,7 @@ struct cpu {
 	/* The rest. */
 	u32 mode; /* MODE_* */
 	u8 fpu; /* enum fpu_state */
-	u8 vector_max, aside_level; /* enum vector_level: the host's, and what is put aside */
+	u32 vectors, aside_use; /* components besides XMM, as in XCR0: the host's, and those that are put aside */
 	bool aside_works, xinuse; /* fpu.c can; XGETBV tells what is in use */
 	u32 aside_mxcsr;
 	bool triple_fault;

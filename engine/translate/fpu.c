@@ -20,38 +20,62 @@
 #define GET_Y(n) "vmovdqa " #n "*64(%0), %%ymm" #n "\n\t"
 #define PUT_Z(n) "vmovdqa64 %%zmm" #n ", " #n "*64(%0)\n\t"
 #define GET_Z(n) "vmovdqa64 " #n "*64(%0), %%zmm" #n "\n\t"
-#define ZERO_Z(n) "vpxord %%zmm" #n ", %%zmm" #n ", %%zmm" #n "\n\t"
 #define PUT_K(n) "kmovq %%k" #n ", 2048+" #n "*8(%0)\n\t"
 #define GET_K(n) "kmovq 2048+" #n "*8(%0), %%k" #n "\n\t"
-#define ZERO_K(n) "kxorq %%k" #n ", %%k" #n ", %%k" #n "\n\t"
 
-/* All move the registers between the host and `at`, 64 bytes apart. */
+/* Components of the state, as XCR0 and XINUSE have them (SDM 1, 13.1). */
+enum {
+	YMM_UPPER = 1 << 2, /* of registers 0 to 15 */
+	MASKS = 1 << 5,
+	ZMM_UPPER = 1 << 6, /* of registers 0 to 15 */
+	REGS_16_31 = 1 << 7,
+};
 
-static void put_vectors(enum vector_level level, u8 *at)
+/* Both move the registers between the host and `at`, 64 bytes apart; use: components besides XMM. */
+
+static void put_vectors(u32 use, u8 *at)
 {
-	if (level == VECTOR_X)
-		__asm__ volatile(EACH_16(PUT_X) : : "r"(at) : "memory");
-	else if (level == VECTOR_Y)
-		__asm__ volatile(EACH_16(PUT_Y) "vzeroupper" : : "r"(at) : "memory");
+	if (use & ZMM_UPPER)
+		__asm__ volatile(EACH_16(PUT_Z) : : "r"(at) : "memory");
+	else if (use & YMM_UPPER)
+		__asm__ volatile(EACH_16(PUT_Y) : : "r"(at) : "memory");
 	else
-		__asm__ volatile(EACH_16(PUT_Z) EACH_UPPER(PUT_Z) EACH_8(PUT_K) "vzeroupper" : : "r"(at) : "memory");
+		__asm__ volatile(EACH_16(PUT_X) : : "r"(at) : "memory");
+	if (use & REGS_16_31)
+		__asm__ volatile(EACH_UPPER(PUT_Z) : : "r"(at) : "memory");
+	if (use & MASKS)
+		__asm__ volatile(EACH_8(PUT_K) : : "r"(at) : "memory");
+	if (use & (YMM_UPPER | ZMM_UPPER))
+		__asm__ volatile("vzeroupper");
 }
 
-/* What the C code has left in the others must not be seen; max: what this host has. */
-static void get_vectors(enum vector_level level, enum vector_level max, const u8 *at)
+/*
+ * Registers are not written wider than the guest left them: upper parts that are in use, be they zero, make each SSE
+ * instruction wait for the one before it.
+ */
+static void get_vectors(u32 use, const u8 *at)
 {
-	if (level == VECTOR_Z) {
-		__asm__ volatile(EACH_16(GET_Z) EACH_UPPER(GET_Z) EACH_8(GET_K) : : "r"(at) : "memory");
-		return;
-	}
-	if (max == VECTOR_Z)
-		__asm__ volatile(EACH_UPPER(ZERO_Z) EACH_8(ZERO_K) : :);
-	if (max != VECTOR_X)
-		__asm__ volatile("vzeroall");
-	if (level == VECTOR_Y)
+	if (use & ZMM_UPPER)
+		__asm__ volatile(EACH_16(GET_Z) : : "r"(at) : "memory");
+	else if (use & YMM_UPPER)
 		__asm__ volatile(EACH_16(GET_Y) : : "r"(at) : "memory");
 	else
 		__asm__ volatile(EACH_16(GET_X) : : "r"(at) : "memory");
+	if (use & REGS_16_31)
+		__asm__ volatile(EACH_UPPER(GET_Z) : : "r"(at) : "memory");
+	if (use & MASKS)
+		__asm__ volatile(EACH_8(GET_K) : : "r"(at) : "memory");
+}
+
+/* What the C code has left in components that the guest does not use must not be seen. */
+static void clear_vectors(u32 left)
+{
+	static const _Alignas(64) u8 nothing[576]; /* a header that says: all as after a reset */
+
+	if (left & (YMM_UPPER | ZMM_UPPER))
+		__asm__ volatile("vzeroupper");
+	if (left & (MASKS | REGS_16_31))
+		__asm__ volatile("xrstor64 %0" : : "m"(nothing), "a"(left & (MASKS | REGS_16_31)), "d"(0));
 }
 
 #define CPUID_7_EBX_AVX512BW BIT(30)
@@ -64,25 +88,28 @@ void fpu_levels(struct cpu *cpu)
 	x86_native_cpuid(0xd, 1, &r);
 	cpu->xinuse = r.eax & CPUID_D1_EAX_XGETBV1;
 	x86_native_cpuid(7, 0, &r);
-	cpu->vector_max = !(cpu->xcr0 & 4) ? VECTOR_X : (cpu->xcr0 & XCR0_ZMM) != XCR0_ZMM ? VECTOR_Y : VECTOR_Z;
-	cpu->aside_works = cpu->vector_max != VECTOR_Z || r.ebx & CPUID_7_EBX_AVX512BW;
+	cpu->vectors = (u32)cpu->xcr0 & YMM_UPPER;
+	if ((cpu->xcr0 & XCR0_ZMM) == XCR0_ZMM)
+		cpu->vectors |= MASKS | ZMM_UPPER | REGS_16_31;
+	cpu->aside_works = !(cpu->vectors & MASKS) || r.ebx & CPUID_7_EBX_AVX512BW;
 }
 
-static enum vector_level level_in_use(const struct cpu *cpu)
+static u32 vectors_in_use(const struct cpu *cpu)
 {
 	u32 lo, hi;
 
-	if (cpu->vector_max == VECTOR_X || !cpu->xinuse)
-		return cpu->vector_max;
+	if (!cpu->vectors || !cpu->xinuse)
+		return cpu->vectors;
 	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(1));
-	return lo & cpu->xcr0 & XCR0_ZMM ? VECTOR_Z : lo & 4 ? VECTOR_Y : VECTOR_X;
+	return lo & cpu->vectors;
 }
 
 static const u32 host_mxcsr = 0x1f80;
 
 static void take_back(struct cpu *cpu)
 {
-	get_vectors(cpu->aside_level, cpu->vector_max, cpu->aside);
+	clear_vectors(vectors_in_use(cpu) & ~cpu->aside_use);
+	get_vectors(cpu->aside_use, cpu->aside);
 	__asm__ volatile("ldmxcsr %0" : : "m"(cpu->aside_mxcsr));
 	cpu->fpu = FPU_LIVE;
 }
@@ -108,8 +135,8 @@ void fpu_save(struct cpu *cpu)
 		return;
 	}
 	cpu->fpu = FPU_ASIDE;
-	cpu->aside_level = level_in_use(cpu);
-	put_vectors(cpu->aside_level, cpu->aside);
+	cpu->aside_use = vectors_in_use(cpu);
+	put_vectors(cpu->aside_use, cpu->aside);
 	__asm__ volatile("stmxcsr %0\n\tldmxcsr %1" : "=m"(cpu->aside_mxcsr) : "m"(host_mxcsr));
 }
 
