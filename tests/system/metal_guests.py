@@ -41,6 +41,8 @@ def twice(*options):
             text = metal.pc(*options, machine=metal.WHOLE)
             if "Power down" not in text[-200:]:
                 raise Failure(f"the primary VM did not power off\n{text}")
+            if "mullion: timeout" in text:
+                raise Failure(f"a guest stood still\n{text}")
             return text
         except Failure as failure:
             if last:
