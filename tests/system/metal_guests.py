@@ -27,16 +27,16 @@ def primary(script, cpus=2, files=()):
         subprocess.run([f"{ROOT}/guest/pack", os.path.join(scratch, "root"), f"{initrd}.more"], check=True)
         with open(initrd, "ab") as out, open(f"{initrd}.more", "rb") as more:
             out.write(more.read())
-        return twice("-smp", str(cpus), "-kernel", metal.HV, "-initrd",
+        return tried("-smp", str(cpus), "-kernel", metal.HV, "-initrd",
                      f"{image('vmlinuz-cloud')} {metal.args('sh /t/script')},{initrd}")
 
 
-def twice(*options):
+def tried(*options):
     """
     The emulated PC does not always reach its end with guests in it (docs/decisions.md, "QEMU's
-    CPUs run side by side"): it gets a second try, and the first one is told of.
+    CPUs run side by side"): it gets two more tries, and those that failed are told of.
     """
-    for last in (False, True):
+    for last in (False, False, True):
         try:
             text = metal.pc(*options, machine=metal.WHOLE)
             if "Power down" not in text[-200:]:
