@@ -20,7 +20,7 @@
 #define DEPTH 128 /* calls under way; more requests wait */
 #define LARGE KIB(256) /* a read that is worth one of the kernel's threads */
 #define PROBE 1024 /* one of so many large reads tries that */
-#define DEEP 32
+#define DEEP 32 /* so many that the guest waits for in turn end that */
 
 struct disk_uring {
 	struct disk_raw raw;
@@ -32,7 +32,7 @@ struct disk_uring {
 	struct disk_call *made; /* calls that were made at once */
 	unsigned busy; /* calls under way */
 	bool running; /* done may submit and kick */
-	unsigned deep; /* 0..DEEP: how often the guest asked for more while a large read was under way */
+	unsigned deep; /* above 0: the guest asks for more while a large read is under way */
 	u64 large; /* how many large reads there were */
 	unsigned aside; /* those under way on a thread */
 	u64 large_at[DEPTH]; /* `large` when the call was given to a thread, or 0 */

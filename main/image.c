@@ -114,7 +114,6 @@ static int check_format(const char *word, const char *name, struct err *err)
 static int format_of(const char *path, const char *given, const char **out, struct err *err)
 {
 	const struct disk_source source = {.path = path, .format = given};
-
 	struct stat st;
 
 	if (access(path, R_OK) || stat(path, &st))
@@ -143,7 +142,7 @@ static int check_target(const char *path, struct err *err)
 	return disk_lock_holder(path) ? disk_lock_complain(path, err) : 0;
 }
 
-static const char *unfinished;
+static char unfinished[PATH_MAX]; /* for a signal, which may come when the caller's name is no more */
 
 static void give_up(int signo)
 {
@@ -155,12 +154,12 @@ static void give_up(int signo)
 /* Beside the target, which gets the name only when all is well. Ctrl-C leaves nothing of it. */
 static void name_draft(const char *path, char draft[PATH_MAX])
 {
-	unfinished = draft;
+	if (snprintf(draft, PATH_MAX, "%s.new-%d", path, (int)getpid()) >= PATH_MAX)
+		snprintf(draft, PATH_MAX, "%.4000s.new", path);
+	strcpy(unfinished, draft);
 	signal(SIGINT, give_up);
 	signal(SIGTERM, give_up);
 	signal(SIGHUP, give_up);
-	if (snprintf(draft, PATH_MAX, "%s.new-%d", path, (int)getpid()) >= PATH_MAX)
-		snprintf(draft, PATH_MAX, "%.4000s", path);
 }
 
 static int keep_draft(const char *draft, const char *path, struct err *err)
